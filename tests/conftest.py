@@ -1,0 +1,27 @@
+"""Shared fixtures: where the real data is, and telemetry off."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("AMD_SHARED", REPOSITORY.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real videos and benchmarks; the test is skipped where it is absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no real data at {SHARED / 'data'} (set AMD_SHARED)")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    """The folder of the published reference's numbers; the test is skipped where it is absent."""
+    if not (SHARED / "parity").is_dir():
+        pytest.skip(f"no parity files at {SHARED / 'parity'} (set AMD_SHARED)")
+    return SHARED / "parity"
