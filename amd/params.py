@@ -15,6 +15,9 @@ from amd.errors import UserError
 
 DEFAULT_PATH = Path("params.yaml")
 
+# of convolutions; the loss and warping are always float32. auto: bfloat16 where the machine has units for it
+Precision = Literal["auto", "float32", "bfloat16"]
+
 
 class Section(BaseModel):
     """A section of params.yaml: unknown keys are errors, values never change after loading."""
@@ -91,7 +94,7 @@ class Pretrain(Section):
     min_learning_rate: float = Field(ge=0)
     power: float = Field(ge=0)  # of the polynomial decay
     weight_decay: float = Field(ge=0)
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     device: Literal["auto", "cpu", "cuda"]
     seed: int = Field(ge=0)
     checkpoint_every: int = Field(ge=1)
@@ -126,7 +129,7 @@ class Adapt(Section):
     weight_decay: float = Field(ge=0)
     batch_norm: Literal["frozen", "adapt"]  # frozen: pretrained statistics; adapt: the video's own
     gap: int = Field(ge=1)
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     workers: int = Field(ge=1)  # videos at once
     threads: int = Field(ge=1)  # per video
     timeout_s: float = Field(gt=0)

@@ -1,0 +1,109 @@
+"""Images, masks and label maps on disk: in, files that nobody vouches for; out, uint8 and bool arrays.
+
+Pixels are taken as stored: an EXIF orientation is ignored, because annotations are drawn on stored pixels.
+"""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from amd.errors import UserError
+from amd.files import write_bytes
+
+Result = TypeVar("Result")
+
+MAX_PIXELS = 89_478_485  # of one image: a quarter of a gigabyte as RGB, where Pillow suspects a bomb
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Read an image as uint8 RGB H,W,3. Transparency is dropped; of an animation the first frame counts.
+
+    Raises UserError when the file is missing, damaged, larger than MAX_PIXELS or not 8 or 16 bits deep.
+    """
+    return _decode(path, _rgb)
+
+
+def read_mask(path: Path | str) -> np.ndarray:
+    """Read a mask as bool H,W: a pixel is foreground where any colour, grey or palette value is nonzero.
+
+    Raises UserError like `read_image`, and for more than 8 bits.
+    """
+    values = _decode(path, _values)
+    return values.any(axis=2) if values.ndim == 3 else values != 0
+
+
+def read_labels(path: Path | str) -> np.ndarray:
+    """Read a label map as uint8 H,W: grey or palette values as stored; colours only where they are grey.
+
+    Raises UserError like `read_mask`, and for coloured pixels, which have no one value.
+    """
+    values = _decode(path, _values)
+    if values.ndim == 2:
+        return values
+    if (values != values[..., :1]).any():
+        raise UserError(f"{path}: a colour picture where an 8-bit map of values is expected; save it as grey")
+    return values[..., 0]
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """Height and width from the file's header, without decoding; UserError when it is not an image."""
+    return _decode(path, lambda image: (image.height, image.width))
+
+
+def write_mask(path: Path | str, mask: np.ndarray) -> None:
+    """Write a bool mask H,W as an 8-bit PNG of 0 and 255, atomically."""
+    if mask.dtype != bool:
+        raise ValueError(f"a mask is bool, not {mask.dtype}")
+    write_labels(path, mask * np.uint8(255))
+
+
+def write_labels(path: Path | str, labels: np.ndarray) -> None:
+    """Write a uint8 label map H,W as an 8-bit grey PNG, atomically."""
+    if labels.dtype != np.uint8 or labels.ndim != 2:
+        raise ValueError(f"a label map is uint8 H,W, not {labels.dtype} of shape {labels.shape}")
+    buffer = io.BytesIO()
+    Image.fromarray(labels).save(buffer, format="PNG")
+    write_bytes(path, buffer.getvalue())
+
+
+def _decode(path: Path | str, convert: Callable[[Image.Image], Result]) -> Result:
+    """Open an image and convert it; whatever goes wrong becomes a UserError that names the file."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UserError(
+                    f"{path}: {image.width}x{image.height} pixels is more than the {MAX_PIXELS} that are "
+                    "read; make it smaller"
+                )
+            return convert(image)
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: not a readable image ({reason}); replace or remove it") from None
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits; save it with 8 bits a channel")
+    return np.array(image.convert("RGB"))
+
+
+def _values(image: Image.Image) -> np.ndarray:
+    """uint8 H,W of a grey, palette (indices) or 1-bit (0 and 255) image; H,W,3 of a colour one."""
+    if image.mode in ("L", "P"):
+        return np.array(image)
+    if image.mode in ("1", "LA"):
+        return np.array(image.convert("L"))
+    if image.mode in ("RGB", "RGBA"):
+        return np.array(image.convert("RGB"))
+    raise ValueError(f"a mask has 8 bits, not Pillow's mode {image.mode}")

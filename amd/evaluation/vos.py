@@ -1,0 +1,261 @@
+"""Scores of video object segmentation: in, a benchmark and predicted masks; out, J and F with their protocol.
+
+J and F have mean, recall and decay per sequence (see amd.metrics); the headline is the mean over
+sequences. A model's masks are scored twice: with the object segment chosen without labels (paper 3.5), and
+with the oracle's, the one segment that fits the dataset's truth best. That one is an upper bound, no result.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from amd.data.benchmarks import LEFT_OUT, BenchmarkFrame, Sequence, open_benchmark
+from amd.data.images import read_mask
+from amd.errors import UserError
+from amd.evaluation.predictions import (
+    check_predictions,
+    masks_folder,
+    prediction_path,
+    read_prediction,
+    read_segments,
+    segments_folder,
+)
+from amd.files import write_json
+from amd.metrics import Statistics, boundary_f, jaccard, statistics
+from amd.progress import progress
+
+# How the masks came to be, as far as the scorer knows: the part of the protocol beside the counting.
+AS_GIVEN = {
+    "object": "masks as given",
+    "threshold": "none: masks are 0 or 255",
+    "post_processing": "none",
+    "supervision": "none in scoring; how the masks were made is not known here",
+}
+LABEL_FREE = {
+    "object": "label-free: the segment chosen on training videos without labels",
+    "threshold": "none: each pixel belongs to its most probable segment",
+    "post_processing": "none",
+    "supervision": "none",
+}
+ORACLE = LABEL_FREE | {"object": "oracle: the segment with the best J on this dataset's truth"}
+
+
+class FrameScore(NamedTuple):
+    """One frame's measures, and the pixel counts that pooled J is made of."""
+
+    j: float
+    f: float
+    intersection: int
+    union: int
+
+
+def score_masks(sequences: list[Sequence], predictions: Path, origin: dict[str, str] = AS_GIVEN) -> dict:
+    """Score a folder of `<sequence>/<frame>.png` masks.
+
+    Returns {"protocol", "mean": {"J": {"mean", "recall", "decay"}, "F": {…}}, "averages", "sequences":
+    {NAME: {"J": {…}, "F": {…}}}}. `origin` is the protocol's word on how the masks were made. Raises
+    UserError for predictions that are missing, stray, of a wrong size, or not 0 and 255.
+    """
+    check_predictions(sequences, predictions)
+    return _score(sequences, predictions, read_prediction, origin)
+
+
+def oracle_segment(sequences: list[Sequence], segments: Path, segments_count: int) -> int:
+    """The segment of a folder of label maps whose J, mean over sequences, is best on the truth."""
+    check_predictions(sequences, segments)
+
+    def measure(path: Path, truth: np.ndarray) -> np.ndarray:
+        return _segment_jaccards(read_segments(path, truth.shape, segments_count), truth, segments_count)
+
+    frames = _measure_frames(sequences, segments, measure, "oracle")
+    return int(np.mean([np.mean(values, axis=0) for values in frames.values()], axis=0).argmax())
+
+
+def score_prediction(sequences: list[Sequence], folder: Path, segments_count: int) -> dict[str, dict]:
+    """Score a model's `masks` and `segments` under `folder`: {"label-free": scores, "oracle": scores}.
+
+    The oracle's scores name their "segment".
+    """
+    dataset = sequences[0].dataset
+    label_free = score_masks(sequences, masks_folder(folder, dataset), LABEL_FREE)
+    segments = segments_folder(folder, dataset)
+    best = oracle_segment(sequences, segments, segments_count)
+
+    def read(path: Path, size: tuple[int, int]) -> np.ndarray:
+        return read_segments(path, size, segments_count) == best
+
+    return {"label-free": label_free, "oracle": {"segment": best} | _score(sequences, segments, read, ORACLE)}
+
+
+def score_run(
+    sequences: list[Sequence], folders: dict[str, Path], segments_count: int
+) -> tuple[dict, list[dict]]:
+    """Score every kind of prediction of a run: {"image": folder, "adapted": folder}.
+
+    Returns the report ({"summary": headline numbers, "scores": {PREDICTION: see score_prediction}}) and
+    the rows of amd.tables.SCORES; label-free comes before the oracle in both.
+    """
+    scores = {name: score_prediction(sequences, folder, segments_count) for name, folder in folders.items()}
+    summary = {name: _summary(choices) for name, choices in scores.items()}
+    rows = [
+        row
+        for name, choices in scores.items()
+        for choice, result in choices.items()
+        for row in _rows(sequences, name, choice, result)
+    ]
+    return {"summary": summary, "scores": scores}, rows
+
+
+def run_score(dataset: str, root: Path, predictions: Path, json_path: Path | None) -> None:
+    """Score masks that anything produced; print the table, write the JSON when `json_path` is given."""
+    scores = score_masks(open_benchmark(dataset, root), Path(predictions))
+    print(format_scores(scores))
+    if json_path:
+        write_json(json_path, scores)
+
+
+def format_scores(scores: dict) -> str:
+    """The scores of `score_masks` as text: a line per sequence, the mean, the protocol."""
+    width = max(len(name) for name in [*scores["sequences"], "sequence"])
+    heads = [f"{measure} {key}" for measure in "JF" for key in Statistics._fields]
+    lines = [f"{'sequence':{width}}" + "".join(f"{head:>10}" for head in heads)]
+    for name, measures in [*scores["sequences"].items(), ("mean", scores["mean"])]:
+        numbers = [measures[measure][key] for measure in "JF" for key in Statistics._fields]
+        lines.append(f"{name:{width}}" + "".join(f"{number:10.3f}" for number in numbers))
+    averages = scores["averages"]
+    lines.append(
+        f"\nJ over frames {averages['frames']['J']:.3f}, pooled {averages['pooled']['J']:.3f}; "
+        f"F over frames {averages['frames']['F']:.3f}"
+    )
+    return "\n".join(lines + [f"{key}: {value}" for key, value in scores["protocol"].items()])
+
+
+def _score(
+    sequences: list[Sequence],
+    folder: Path,
+    read: Callable[[Path, tuple[int, int]], np.ndarray],
+    origin: dict[str, str],
+) -> dict:
+    """Scores of the masks that `read` makes of the files in `folder`."""
+    frames = _measure_frames(sequences, folder, partial(_score_frame, read), "scores")
+    per_sequence = {
+        name: {
+            "J": statistics([score.j for score in values])._asdict(),
+            "F": statistics([score.f for score in values])._asdict(),
+        }
+        for name, values in frames.items()
+    }
+    mean = {measure: _mean_over_sequences(per_sequence, measure) for measure in "JF"}
+    return {
+        "protocol": _protocol(sequences) | origin,
+        "mean": mean,
+        "averages": _averages(mean, [score for values in frames.values() for score in values]),
+        "sequences": per_sequence,
+    }
+
+
+def _measure_frames(
+    sequences: list[Sequence], folder: Path, measure: Callable[[Path, np.ndarray], Any], label: str
+) -> dict[str, list]:
+    """`measure(prediction's path, truth)` of every scored frame, by sequence.
+
+    Frame by frame in one thread: at 5 ms a frame of 480p, OpenCV's own threads are all that pays.
+    """
+    tasks = [(sequence.name, frame) for sequence in sequences for frame in _scored_frames(sequence)]
+    results: dict[str, list] = {sequence.name: [] for sequence in sequences}
+    for name, frame in progress(tasks, label, unit="frames"):
+        results[name].append(measure(prediction_path(folder, name, frame.name), read_mask(frame.truth)))
+    return results
+
+
+def _scored_frames(sequence: Sequence) -> tuple[BenchmarkFrame, ...]:
+    if not sequence.scored_frames:
+        raise UserError(
+            f"{sequence.frames[0].image.parent}: sequence {sequence.name} has no frame to score: none is "
+            f"annotated beside those left out ({LEFT_OUT.get(sequence.dataset, 'none')})"
+        )
+    return sequence.scored_frames
+
+
+def _score_frame(read: Callable, path: Path, truth: np.ndarray) -> FrameScore:
+    mask = read(path, truth.shape)
+    return FrameScore(
+        jaccard(mask, truth),
+        boundary_f(mask, truth),
+        np.count_nonzero(mask & truth),
+        np.count_nonzero(mask | truth),
+    )
+
+
+def _segment_jaccards(labels: np.ndarray, truth: np.ndarray, segments_count: int) -> np.ndarray:
+    """J of each segment of a label map H,W as if it were the object: float64, `segments_count` long."""
+    areas = np.bincount(labels.ravel(), minlength=segments_count)
+    intersections = np.bincount(labels[truth], minlength=segments_count)
+    unions = areas + np.count_nonzero(truth) - intersections
+    return np.where(unions > 0, intersections / np.maximum(unions, 1), 1.0)
+
+
+def _mean_over_sequences(per_sequence: dict[str, dict], measure: str) -> dict[str, float]:
+    return {
+        key: float(np.mean([measures[measure][key] for measures in per_sequence.values()]))
+        for key in Statistics._fields
+    }
+
+
+def _averages(mean: dict, frames: list[FrameScore]) -> dict:
+    """The three averages that papers use: over sequences, over frames, over pooled pixels."""
+    union = sum(score.union for score in frames)
+    return {
+        "sequences": {"J": mean["J"]["mean"], "F": mean["F"]["mean"]},
+        "frames": {
+            "J": float(np.mean([score.j for score in frames])),
+            "F": float(np.mean([score.f for score in frames])),
+        },
+        "pooled": {"J": sum(score.intersection for score in frames) / union if union else 1.0},
+    }
+
+
+def _protocol(sequences: list[Sequence]) -> dict:
+    annotated = sum(frame.truth is not None for sequence in sequences for frame in sequence.frames)
+    scored = sum(len(sequence.scored_frames) for sequence in sequences)
+    return {
+        "dataset": sequences[0].dataset,
+        "sequences": len(sequences),
+        "frames_scored": scored,
+        "frames_left_out": annotated - scored,
+        "left_out": LEFT_OUT.get(sequences[0].dataset, "none"),
+        "averaging": "mean over sequences of the mean over their frames",
+        "measures": "J region, F boundary (0.008 of the diagonal); recall above 0.5, decay first minus last "
+        "quarter",
+    }
+
+
+def _summary(choices: dict[str, dict]) -> dict:
+    headline = {
+        f"{choice.replace('-', '_')}_{measure}": scores["mean"][measure]["mean"]
+        for choice, scores in choices.items()
+        for measure in "JF"
+    }
+    return headline | {"oracle_segment": choices["oracle"]["segment"]}
+
+
+def _rows(sequences: list[Sequence], prediction: str, choice: str, scores: dict) -> list[dict]:
+    return [
+        {
+            "dataset": sequence.dataset,
+            "sequence": sequence.name,
+            "prediction": prediction,
+            "choice": choice,
+            "segment": scores.get("segment"),
+            "frames": len(sequence.scored_frames),
+        }
+        | {
+            f"{measure}_{key}": scores["sequences"][sequence.name][measure][key]
+            for measure in "JF"
+            for key in Statistics._fields
+        }
+        for sequence in sequences
+    ]
