@@ -63,9 +63,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 def raise_if_disk_full(error: OSError, path: Path) -> None:
     """Turn "no space left on device" into a UserError that names `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise UserError(
-            f"{path}: no space left on the disk; free some and run the same command again"
-        ) from error
+        raise UserError(f"{path}: no space left on the disk; free some and run the same command again") from error
 
 
 def _fsync(path: Path) -> None:
@@ -120,7 +118,5 @@ def run_lock(path: Path | str, what: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                f"{what}: another run is at work on it (lock {path}); wait for it to end"
-            ) from None
+            raise UserError(f"{what}: another run is at work on it (lock {path}); wait for it to end") from None
         yield

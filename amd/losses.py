@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from amd.distributed import mean_over_processes
 from amd.model.amd import AMDOutput
 from amd.model.warp import visibility, warp
 
@@ -46,14 +47,15 @@ def flow_loss(forward: list[Tensor], backward: list[Tensor], first: Tensor, seco
 def photometric(target: Tensor, predicted: Tensor, visible: Tensor, batch: int) -> Tensor:
     """Both directions' distance D, summed: images 2B,3,h,w (forward, then backward), visibility 2B,1,h,w.
 
-    Each direction is divided by its visible share; when nothing is visible it is 0, with zero gradient.
+    Each direction is divided by its visible share in the whole batch, over all processes, so that several
+    processes train as one; when nothing is visible the distance is 0, with zero gradient.
     """
     difference = (target - predicted).abs() * visible
     dissimilarity = ssim_distance(predicted * visible, target * visible)
     total = target.new_zeros(())
     for part in (slice(0, batch), slice(batch, None)):
         distance = L1_WEIGHT * difference[part].mean() + SSIM_WEIGHT * dissimilarity[part].mean()
-        total = total + distance / visible[part].mean().clamp(min=1e-6)
+        total = total + distance / mean_over_processes(visible[part].mean()).clamp(min=1e-6)
     return total
 
 

@@ -58,9 +58,7 @@ def statistics(per_frame: npt.ArrayLike) -> Statistics:
     # The tiny summand rounds halves up where numpy would round them to even.
     edges = np.round(np.linspace(1, values.size, 5) + 1e-10).astype(int) - 1
     first, last = values[: edges[1] + 1], values[edges[3] :]
-    return Statistics(
-        float(values.mean()), float((values > SUCCESS).mean()), float(first.mean() - last.mean())
-    )
+    return Statistics(float(values.mean()), float((values > SUCCESS).mean()), float(first.mean() - last.mean()))
 
 
 def _boundary(mask: np.ndarray) -> np.ndarray:
@@ -82,6 +80,5 @@ def _disk(radius: int) -> np.ndarray:
 def _require_same_shape(mask: np.ndarray, truth: np.ndarray) -> None:
     if mask.dtype != bool or truth.dtype != bool or mask.ndim != 2 or mask.shape != truth.shape:
         raise ValueError(
-            f"two bool masks of one shape are needed, not {mask.dtype} {mask.shape} and "
-            f"{truth.dtype} {truth.shape}"
+            f"two bool masks of one shape are needed, not {mask.dtype} {mask.shape} and {truth.dtype} {truth.shape}"
         )

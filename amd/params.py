@@ -39,8 +39,8 @@ class Corpus(Section):
     train_clips: int = Field(ge=1)
     heldout_clips: int = Field(ge=1)
     frames: int = Field(ge=2)
-    width: int = Field(ge=32)
-    height: int = Field(ge=32)
+    width: int = Field(ge=32, multiple_of=2)  # H.264 wants even sizes
+    height: int = Field(ge=32, multiple_of=2)
     fps: float = Field(gt=0)
     seed: int = Field(ge=0)
     workers: int = Field(ge=1)
@@ -74,9 +74,8 @@ class Model(Section):
     segments: int = Field(ge=2)  # c
     output_stride: Literal[4, 8, 16, 32]
     dropout: float = Field(ge=0, lt=1)  # of channels before the last layer
-    motion_height: int = Field(
-        ge=64, multiple_of=64
-    )  # size that pairs are stretched to for the motion pathway
+    motion: Literal["small", "pwc"]
+    motion_height: int = Field(ge=64, multiple_of=64)  # size that pairs are stretched to for the motion pathway
     motion_width: int = Field(ge=64, multiple_of=64)
 
 

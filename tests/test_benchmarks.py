@@ -90,9 +90,7 @@ def test_missing_root(tmp_path: Path):
     assert message_of(tmp_path / "nowhere").startswith(f"{tmp_path / 'nowhere'}: no such folder")
 
 
-@pytest.mark.parametrize(
-    "given", ["..", "JPEGImages", "JPEGImages/480p", "JPEGImages/480p/bear", "ImageSets"]
-)
+@pytest.mark.parametrize("given", ["..", "JPEGImages", "JPEGImages/480p", "JPEGImages/480p/bear", "ImageSets"])
 def test_a_folder_too_high_or_low_names_the_right_one(davis: Path, given: str):
     write_list(davis, "bear\n")
     assert f"did you mean {davis}?" in message_of((davis / given).resolve())
@@ -111,16 +109,12 @@ def test_no_sequence(davis: Path):
 
 def test_a_listed_sequence_is_missing(davis: Path):
     write_list(davis, download_lines("bear") + download_lines("camel"))
-    assert message_of(davis).startswith(
-        f"{davis / 'JPEGImages/480p/camel'}: the sequence's folder is missing"
-    )
+    assert message_of(davis).startswith(f"{davis / 'JPEGImages/480p/camel'}: the sequence's folder is missing")
 
 
 def test_a_sequence_without_annotations(davis: Path):
     shutil.rmtree(davis / "Annotations/480p/bear")
-    assert message_of(davis).startswith(
-        f"{davis / 'Annotations/480p/bear'}: the sequence's folder is missing"
-    )
+    assert message_of(davis).startswith(f"{davis / 'Annotations/480p/bear'}: the sequence's folder is missing")
 
 
 @pytest.mark.parametrize(
@@ -144,9 +138,7 @@ def test_list_files_are_not_trusted(davis: Path, line: str):
 
 def test_a_name_that_the_disk_refuses(davis: Path):
     write_list(davis, "x" * 300)
-    assert message_of(davis).endswith(
-        "x: cannot be opened (File name too long); check its name and permissions"
-    )
+    assert message_of(davis).endswith("x: cannot be opened (File name too long); check its name and permissions")
 
 
 def test_an_empty_or_binary_list(davis: Path):

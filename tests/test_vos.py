@@ -283,9 +283,7 @@ def test_rows_and_summary_of_a_run(sequences: list[Sequence], tmp_path: Path):
     assert report["summary"]["image"]["oracle_segment"] == 2
     write_table(tmp_path / "vos.parquet", SCORES, rows)
     table = read_table(tmp_path / "vos.parquet", SCORES)
-    keys = [
-        (row["prediction"], row["choice"], row["sequence"], row["segment"], row["frames"]) for row in table
-    ]
+    keys = [(row["prediction"], row["choice"], row["sequence"], row["segment"], row["frames"]) for row in table]
     assert keys[:4] == [
         ("image", "label-free", "bear", None, 3),
         ("image", "label-free", "dog", None, 2),

@@ -77,9 +77,7 @@ def is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be opened ({error.strerror}); check its name and permissions"
-        ) from None
+        raise UserError(f"{path}: cannot be opened ({error.strerror}); check its name and permissions") from None
 
 
 def visible_names(folder: Path) -> list[str]:
@@ -114,12 +112,11 @@ def _davis_names(root: Path) -> list[str]:
     """Names of the sequences, in the order of the list that says so, each once."""
     for part in DAVIS_LISTS:
         if (root / part).is_file():
-            names = _read_list(root / part)
-            break
-    else:
-        names = [name for name in visible_names(root / DAVIS_IMAGES) if is_folder(root / DAVIS_IMAGES / name)]
-        if not names:
-            raise UserError(f"{root / DAVIS_IMAGES}: no sequence in it; every sequence is a folder of frames")
+            return _read_list(root / part)
+    images = root / DAVIS_IMAGES
+    names = [name for name in visible_names(images) if is_folder(images / name)]
+    if not names:
+        raise UserError(f"{images}: no sequence in it; every sequence is a folder of frames")
     return names
 
 
@@ -128,9 +125,7 @@ def _read_list(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable list of sequences ({error})") from None
-    names = {
-        _listed_name(path, number, line.strip()): None for number, line in enumerate(lines, 1) if line.strip()
-    }
+    names = {_listed_name(path, number, line.strip()): None for number, line in enumerate(lines, 1) if line.strip()}
     if not names:
         raise UserError(f"{path}: lists no sequence; remove it to use every folder of {DAVIS_IMAGES}")
     return list(names)

@@ -10,18 +10,17 @@ import numpy as np
 
 from amd.data import shapes, textures
 from amd.data.scenery import scenery
-from amd.data.scenes import Plan, Style, Thing, unit_of, walk
+from amd.data.scenes import Plan, Style, unit_of, walk
 
 COAT = 192  # pixels of an object's surface texture, which spans its reach
 SHUTTER = 0.4  # of the frame interval that the shutter is open
 
 
-def draw(
-    rng: np.random.Generator, plan: Plan, height: int, width: int, style: Style
-) -> tuple[np.ndarray, np.ndarray]:
+def draw(rng: np.random.Generator, plan: Plan, height: int, width: int, style: Style) -> tuple[np.ndarray, np.ndarray]:
     """Render every frame of a plan: frames uint8 T,H,W,3, labels uint8 T,H,W (0 background, 1.. objects)."""
     background, origin = _background(rng, plan, height, width, style)
     coats = [_coat(rng, style) for _ in plan.things]
+    poses = [np.stack([plan.pose(thing, t) for t in range(len(plan.cameras))]) for thing in plan.things]
     light = np.array([rng.uniform(-0.6, 0.6), rng.uniform(-0.9, -0.4)])
     film = _Film(rng, len(plan.cameras), height, width)
     frames = np.empty((len(plan.cameras), height, width, 3), np.uint8)
@@ -29,11 +28,10 @@ def draw(
     for index, camera in enumerate(plan.cameras):
         image = _through(camera, background, origin, height, width)
         image = _motion_blur(image, _step(plan.cameras[:, :, 2], index))
-        for label, (thing, coat) in enumerate(zip(plan.things, coats), start=1):
-            poses = np.stack([plan.pose(thing, frame) for frame in range(len(plan.cameras))])
-            layer = _layer(thing.shape, coat, light, poses, index, (height, width))
+        for number, thing in enumerate(plan.things):
+            layer = _layer(thing.shape, coats[number], light, poses[number], index, (height, width))
             _paste(image, layer)
-            labels[index][layer.box][layer.inside] = label
+            labels[index][layer.box][layer.inside] = number + 1
         frames[index] = film.expose(image, index)
     return frames, labels
 
@@ -70,14 +68,10 @@ def _coat(rng: np.random.Generator, style: Style) -> np.ndarray:
     return textures.coat(rng, COAT, rng.uniform(0.08, 0.16) * COAT, pattern, hue)
 
 
-def _through(
-    camera: np.ndarray, background: np.ndarray, origin: np.ndarray, height: int, width: int
-) -> np.ndarray:
+def _through(camera: np.ndarray, background: np.ndarray, origin: np.ndarray, height: int, width: int) -> np.ndarray:
     """The part H,W,3 of the background that a camera sees."""
     shifted = np.column_stack([camera[:, :2], camera[:, :2] @ origin + camera[:, 2]])
-    return cv2.warpAffine(
-        background, shifted, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-    )
+    return cv2.warpAffine(background, shifted, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
 
 
 def _step(points: np.ndarray, index: int) -> np.ndarray:
@@ -166,7 +160,7 @@ def _shadow(cover: np.ndarray, size: float) -> np.ndarray:
 
 
 class _Film:
-    """Lens, light and sensor of one clip: vignette, drifting exposure and tint, noise that grows with light."""
+    """Lens, light and sensor of one clip: vignette, drifting exposure and tint, noise growing with light."""
 
     def __init__(self, rng: np.random.Generator, frames: int, height: int, width: int) -> None:
         self.rng = rng

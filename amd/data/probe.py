@@ -78,11 +78,20 @@ def frame_times(path: Path) -> np.ndarray:
     """
     with open_container(path) as container:
         stream = best_video(container)
-        packets = [] if stream is None else list(_packet_times(container, stream))
-        shown = [shown for shown, _ in packets]
-        ticks = [decoded for _, decoded in packets] if None in shown else shown
+        if stream is None:
+            return np.zeros(0)
+        times = [(packet.pts, packet.dts) for packet in _packets(container, stream) if not packet.is_discard]
+        unshown = any(shown is None for shown, _ in times)
+        ticks = [decoded if unshown else shown for shown, decoded in times]
         known = np.array(sorted(tick for tick in ticks if tick is not None), dtype=np.float64)
-        return (known - known[:1]) * float(stream.time_base) if len(known) else known
+        return (known - known[:1]) * float(stream.time_base)
+
+
+def trimmed_frames(path: Path) -> int:
+    """How many of the promised frames an edit list hides; a player shows none of them."""
+    with open_container(path) as container:
+        stream = best_video(container)
+        return 0 if stream is None else sum(packet.is_discard for packet in _packets(container, stream))
 
 
 @contextmanager
@@ -109,14 +118,14 @@ def error_text(error: Exception) -> str:
     return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
-def _packet_times(container: InputContainer, stream: VideoStream) -> Iterator[tuple[int | None, int | None]]:
-    """Presentation and decoding time of each packet that becomes a frame, in ticks of the stream."""
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
+    """The packets that hold a frame; of a damaged file, those before the damage."""
     try:
         for packet in container.demux(stream):
-            if packet.size and not packet.is_discard:
-                yield packet.pts, packet.dts
+            if packet.size:
+                yield packet
     except av.FFmpegError:
-        return  # a damaged tail: the frames before it keep their times
+        return
 
 
 def _rotation(container: InputContainer, stream: VideoStream) -> int:

@@ -220,9 +220,7 @@ def positions(counts: np.ndarray, seed: int, part: int, parts: int, skip: int) -
         skip = max(0, skip - samples)
 
 
-def _interleaved(
-    counts: np.ndarray, shards: np.ndarray, rng: np.random.Generator
-) -> Iterator[tuple[int, int]]:
+def _interleaved(counts: np.ndarray, shards: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
     """(shard, number) of every sample of `shards`: of the open ones, the longest unused half is drawn from.
 
     So a shard rests for at least half as many draws as shards are open.
@@ -284,9 +282,7 @@ class _ShardStream:
         raise _damaged(self.path, reason)
 
 
-def _augmented(
-    sample: dict, transform: PairTransform, rng: np.random.Generator
-) -> tuple[str, np.ndarray, np.ndarray]:
+def _augmented(sample: dict, transform: PairTransform, rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray]:
     """Key and augmented pair of an encoded sample; UserError names its shard and key."""
     key = sample["__key__"]
     try:

@@ -10,7 +10,7 @@ import numpy as np
 from amd.data.textures import Pattern, colour, noise, paint
 
 EARTH_HUES = ((0.06, 0.13), (0.18, 0.36), (0.5, 0.65))  # soil and sand, grass, asphalt and water
-NEAREST, FARTHEST = 1.5, 0.5  # size of the ground's grain before the camera, and at the horizon
+NEAREST, FARTHEST = 1.3, 0.7  # size of the ground's grain before the camera, and at the horizon
 
 
 def scenery(
@@ -53,8 +53,7 @@ def _ground(
     low, high = EARTH_HUES[rng.integers(len(EARTH_HUES))]
     value = rng.uniform(0.35, 0.7)
     one, other = (
-        colour(rng.uniform(low, high), rng.uniform(0.08, 0.34), value * rng.uniform(0.8, 1.2))
-        for _ in range(2)
+        colour(rng.uniform(low, high), rng.uniform(0.08, 0.34), value * rng.uniform(0.8, 1.2)) for _ in range(2)
     )
     image = paint(drift, one, other) * np.clip(1 + tone, 0.2, 2)[..., None]
     rows = np.broadcast_to(along[:, None], across.shape).astype(np.float32)

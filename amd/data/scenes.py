@@ -1,7 +1,8 @@
 """What happens in a clip of the built-in corpus: the paths of a hand-held camera and of its objects.
 
 `plan` draws everything random about motion and shapes; amd.data.drawing renders it. World coordinates
-are pixels of the background; a camera is a similarity 2,3 from world to frame. A `unit` is a pixel at 256x144.
+are pixels of the background; a camera is a similarity 2,3 from world to frame; a `unit` is a pixel at
+256x144.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ SPEED = (1.8, 4.0)  # of objects against the background, units per frame
 PAIR_SHARE = 0.3  # of the clips show two objects
 STILL = 1.3  # units per frame; a plan with more than a few slower steps is drawn again
 ATTEMPTS = 40
+FOLLOW = (0.0, 0.4)  # share of the objects' motion that the camera takes up: they move more than the scenery
 FILL = 0.8  # of the frame's width or height that an object spans at most
 
 
@@ -29,15 +31,16 @@ class Style:
     makers: tuple[shapes.ShapeMaker, ...]
 
 
+# The keys are arbitrary; these show two objects in 14 of the first 48 and 2 of the first 6 clips of seed 0.
 TRAIN = Style(
-    key=1,
+    key=10,
     hues=tuple(k / 12 for k in range(12)),
     coats=(textures.fractal, textures.stripes, textures.spots),
     grounds=(textures.fractal, textures.bricks, textures.marble),
     makers=(shapes.quadruped, shapes.car, shapes.pebble),
 )
 HELDOUT = Style(
-    key=2,
+    key=6,
     hues=tuple((k + 0.5) / 12 for k in range(12)),
     coats=(textures.marble, textures.patches, textures.bricks),
     grounds=(textures.patches, textures.spots, textures.stripes),
@@ -98,9 +101,7 @@ def plan(rng: np.random.Generator, frames: int, height: int, width: int, style: 
     return best
 
 
-def _draw_plan(
-    rng: np.random.Generator, frames: int, height: int, width: int, count: int, style: Style
-) -> Plan:
+def _draw_plan(rng: np.random.Generator, frames: int, height: int, width: int, count: int, style: Style) -> Plan:
     unit = unit_of(height, width)
     extent = np.array([width, height])
     heading = rng.uniform(0, 2 * np.pi)
@@ -111,10 +112,8 @@ def _draw_plan(
         homes = [-apart * extent, apart * extent]
 
     middle = np.mean(paths, axis=0)
-    wander = middle * rng.uniform(0.1, 0.6) + walk(rng, frames, 6, 0.06) * extent
-    room = np.array([0.2, 0.13]) * extent / count
-    wander = room * np.tanh((wander - wander.mean(axis=0)) / room)
-    camera = middle - wander  # the camera follows, late and loosely
+    room = np.array([0.26, 0.16]) * extent / count
+    camera = middle * rng.uniform(*FOLLOW) + walk(rng, frames, 8, 0.02) * extent  # it pans after them, too slowly
     shake = walk(rng, frames, 1.2, 0.7 * unit)
     things = []
     for path, home in zip(paths, homes):

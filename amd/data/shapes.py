@@ -134,9 +134,7 @@ def car(rng: np.random.Generator) -> Shape:
 def pebble(rng: np.random.Generator) -> Shape:
     """One body whose outline waves: a curled cat, a jellyfish, a bag."""
     tall = rng.uniform(0.75, 1.0)
-    return Shape(
-        (Part((0, 0), axes=(1.0, tall), lobes=_lobes(rng, range(2, 7), 0.18)),), rng.uniform(0.12, 0.3)
-    )
+    return Shape((Part((0, 0), axes=(1.0, tall), lobes=_lobes(rng, range(2, 7), 0.18)),), rng.uniform(0.12, 0.3))
 
 
 def bird(rng: np.random.Generator) -> Shape:

@@ -10,38 +10,53 @@ Every clip is a pure function of (seed, split, index); training and held-out cli
 stream, hue, coat, ground or shape (amd.data.scenes.TRAIN and HELDOUT).
 """
 
-import multiprocessing
-import os
-import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 from PIL import Image
 
 from amd.data import drawing, scenes
+from amd.data.pool import Crash, each_in_pool
+from amd.errors import UserError
 from amd.files import atomic_folder
 from amd.params import Corpus
 from amd.progress import progress
 
-CRF = "20"  # quality of the H.264 encoding, as a phone's
+# crf: the quality of a phone. x264's fast paths differ between CPUs and, for small frames, from run to run
+# on one; cpu-independent leaves them out.
+X264 = {"crf": "20", "preset": "medium", "threads": "1", "x264-params": "cpu-independent=1"}
 JPEG_QUALITY = 95
+IMAGES, MASKS = "JPEGImages/480p", "Annotations/480p"
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """One clip to make: where its split goes, its number, and what the corpus is."""
+
+    folder: Path
+    index: int
+    heldout: bool
+    corpus: Corpus
+
+    @property
+    def name(self) -> str:
+        return f"clip-{self.index:04d}"
 
 
 def make_corpus(folder: Path, corpus: Corpus) -> None:
     """Render, encode and lay out the whole corpus; `folder` appears whole or not at all."""
     with atomic_folder(folder) as part:
-        sequences = [f"clip-{index:04d}" for index in range(corpus.heldout_clips)]
-        tasks = [(_make_train_clip, part / "train", index) for index in range(corpus.train_clips)]
-        tasks += [(_make_heldout_clip, part / "heldout", index) for index in range(corpus.heldout_clips)]
-        (part / "train").mkdir()
-        (part / "heldout/videos").mkdir(parents=True)
-        (part / "heldout/ImageSets").mkdir()
-        (part / "heldout/ImageSets/sequences.txt").write_text("".join(f"{name}\n" for name in sequences))
-        _in_processes(tasks, corpus)
+        train, heldout = part / "train", part / "heldout"
+        for home in (train, *(heldout / name for name in ("videos", "ImageSets", IMAGES, MASKS))):
+            home.mkdir(parents=True)
+        clips = [_Clip(train, index, False, corpus) for index in range(corpus.train_clips)]
+        held = [_Clip(heldout, index, True, corpus) for index in range(corpus.heldout_clips)]
+        (heldout / "ImageSets/sequences.txt").write_text("".join(f"{clip.name}\n" for clip in held))
+        _make_all(clips + held, corpus.workers)
 
 
 def render_clip(
@@ -58,55 +73,37 @@ def clip_seed(seed: int, style: scenes.Style, index: int) -> int:
     return int(np.random.SeedSequence([seed, style.key, index]).generate_state(1, np.uint64)[0])
 
 
-def _in_processes(tasks: list, corpus: Corpus) -> None:
-    """Run (function, folder, index) tasks on `corpus.workers` processes; the first error ends them all."""
-    pool = ProcessPoolExecutor(
-        min(corpus.workers, len(tasks)), multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
-    try:
-        running = [pool.submit(function, folder, index, corpus) for function, folder, index in tasks]
-        for done in progress(as_completed(running), "corpus", len(running), "clips"):
-            done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _make_all(clips: list[_Clip], workers: int) -> None:
+    """Make clips on `workers` processes; the first error ends them all."""
+    with closing(each_in_pool(_make_clip, clips, workers)) as made:
+        for clip, outcome in progress(made, "corpus", len(clips), "clips"):
+            if isinstance(outcome, Crash):
+                raise UserError(f"corpus: {outcome} (at {clip.name}); lower corpus.workers or the clips' size")
+            if isinstance(outcome, Exception):
+                raise outcome
 
 
-def _start_worker() -> None:
-    """One thread of OpenCV per process, and no life after the parent's death."""
-    cv2.setNumThreads(1)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-
-
-def _make_train_clip(folder: Path, index: int, corpus: Corpus) -> None:
-    frames, _ = render_clip(
-        clip_seed(corpus.seed, scenes.TRAIN, index), corpus.frames, corpus.height, corpus.width, scenes.TRAIN
-    )
-    encode(folder / f"clip-{index:04d}.mp4", frames, corpus.fps)
-
-
-def _make_heldout_clip(folder: Path, index: int, corpus: Corpus) -> None:
-    frames, labels = render_clip(
-        clip_seed(corpus.seed, scenes.HELDOUT, index),
-        corpus.frames,
-        corpus.height,
-        corpus.width,
-        scenes.HELDOUT,
-    )
-    name = f"clip-{index:04d}"
-    video = folder / f"videos/{name}.mp4"
+def _make_clip(clip: _Clip) -> None:
+    """Render and encode one clip; a held-out one also as frames and masks."""
+    corpus, style = clip.corpus, scenes.HELDOUT if clip.heldout else scenes.TRAIN
+    seed = clip_seed(corpus.seed, style, clip.index)
+    frames, labels = render_clip(seed, corpus.frames, corpus.height, corpus.width, style)
+    video = clip.folder / ("videos" if clip.heldout else "") / f"{clip.name}.mp4"
     encode(video, frames, corpus.fps)
-    images, annotations = folder / "JPEGImages/480p" / name, folder / "Annotations/480p" / name
-    images.mkdir(parents=True)
-    annotations.mkdir(parents=True)
+    if clip.heldout:
+        _lay_out(video, labels, clip)
+
+
+def _lay_out(video: Path, labels: np.ndarray, clip: _Clip) -> None:
+    """Write the frames of an encoded video, with its codec's noise, and their exact masks."""
+    images, masks = clip.folder / IMAGES / clip.name, clip.folder / MASKS / clip.name
+    images.mkdir()
+    masks.mkdir()
     with av.open(str(video)) as container:
         for number, (frame, label) in enumerate(zip(container.decode(video=0), labels, strict=True)):
-            Image.fromarray(frame.to_ndarray(format="rgb24")).save(
-                images / f"{number:05d}.jpg", quality=JPEG_QUALITY
-            )
-            Image.fromarray(np.where(label > 0, np.uint8(255), np.uint8(0))).save(
-                annotations / f"{number:05d}.png"
-            )
+            image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+            image.save(images / f"{number:05d}.jpg", quality=JPEG_QUALITY)
+            Image.fromarray(np.where(label > 0, np.uint8(255), np.uint8(0))).save(masks / f"{number:05d}.png")
 
 
 def encode(path: Path, frames: np.ndarray, fps: float) -> None:
@@ -115,7 +112,7 @@ def encode(path: Path, frames: np.ndarray, fps: float) -> None:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": CRF, "preset": "medium", "threads": "1"}
+        stream.options = X264
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())

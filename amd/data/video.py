@@ -6,7 +6,8 @@ iterator of upright RGB frames, the same whichever decoder reads them.
 decord reads first; PyAV where decord cannot (AV1, GIF, MPEG-TS, platforms without decord), where frames stay
 large (an open decord reader holds a whole group of pictures decoded, 250 frames and more; PyAV one), and from
 the frame at which decord fails: decord then drops the good frames that it had decoded ahead, more or fewer of
-them from run to run.
+them from run to run. Left alone, decord also repeats the last frame until the container's count is reached,
+where an edit list hides frames or damage took some; it is told to fail instead.
 """
 
 import os
@@ -34,6 +35,7 @@ else:
 
 FOLDER_FPS = 24.0  # a frame folder has no clock
 DECORD_MAX_PIXELS = 640 * 480  # of a frame: above, decord's frames in advance pass 250 MB
+NO_REPEATS = 1e-9  # of all frames: the share of made-up ones at which decord fails
 CLOCK_ERROR = 0.0015  # seconds: Matroska rounds times to milliseconds
 
 
@@ -45,9 +47,7 @@ class Source:
     path: Path
     frame_names: tuple[str, ...] | None = None  # None: a video file
     problem: str = ""  # why it cannot be read, when that was plain before opening it
-    decoder: Literal["pyav"] | None = (
-        None  # None: the first that can; a damaged video wants the same each time
-    )
+    decoder: Literal["pyav"] | None = None  # None: the first that can; "pyav" repeats damaged videos exactly
 
 
 @dataclass(frozen=True)
@@ -163,17 +163,18 @@ def _images(source: Source, short_edge: int | None) -> Iterator[tuple[np.ndarray
 def _decord_images(path: Path, width: int, height: int) -> Iterator[np.ndarray]:
     """decord from frame 0 on by `next` alone: seeking gives wrong frames. It rotates by itself."""
     try:
-        reader = decord.VideoReader(os.fspath(path.absolute()), width=width, height=height, num_threads=1)
+        name = os.fspath(path.absolute())
+        reader = decord.VideoReader(name, width=width, height=height, num_threads=1, fault_tol=NO_REPEATS)
         while True:
             yield reader.next().asnumpy()
     except StopIteration:
         return
-    except (RuntimeError, decord.DECORDError, UnicodeEncodeError) as error:
+    except (RuntimeError, decord.DECORDError, decord.DECORDLimitReachedError, UnicodeEncodeError) as error:
         raise _Broken("decord") from error
 
 
 def _pyav_images(path: Path, width: int, height: int) -> Iterator[np.ndarray]:
-    """PyAV with decord's scaling (bilinear over the whole footprint of a pixel); width, height as displayed."""
+    """PyAV with decord's scaling, bilinear over a pixel's whole footprint; width and height as displayed."""
     scaler = VideoReformatter()  # one for all frames: building one costs more than a small frame
     with open_container(path) as container:
         stream = best_video(container)
@@ -192,6 +193,8 @@ def _folder_images(folder: Path, names: tuple[str, ...], short_edge: int | None)
     """The images of a frame folder, which must agree in size."""
     first = None
     for name in names:
+        if not (folder / name).is_file():  # opening a pipe would wait for ever
+            raise _Broken(f"{name}: no such image file")
         try:
             size = image_size(folder / name)  # from the header: nothing of another size is decoded
             if first is not None and size != first:

@@ -40,9 +40,7 @@ def check_predictions(sequences: Iterable[Sequence], folder: Path) -> None:
     expected = {sequence.name: sequence for sequence in sequences}
     for name in visible_names(folder):
         if name not in expected:
-            raise UserError(
-                f"{folder / name}: not a sequence of the benchmark; move it away or check the folder given"
-            )
+            raise UserError(f"{folder / name}: not a sequence of the benchmark; move it away or check the folder given")
     for sequence in expected.values():
         _check_names(sequence, folder / sequence.name)
         _check_sizes(sequence, folder)

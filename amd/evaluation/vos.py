@@ -90,9 +90,7 @@ def score_prediction(sequences: list[Sequence], folder: Path, segments_count: in
     return {"label-free": label_free, "oracle": {"segment": best} | _score(sequences, segments, read, ORACLE)}
 
 
-def score_run(
-    sequences: list[Sequence], folders: dict[str, Path], segments_count: int
-) -> tuple[dict, list[dict]]:
+def score_run(sequences: list[Sequence], folders: dict[str, Path], segments_count: int) -> tuple[dict, list[dict]]:
     """Score every kind of prediction of a run: {"image": folder, "adapted": folder}.
 
     Returns the report ({"summary": headline numbers, "scores": {PREDICTION: see score_prediction}}) and
@@ -228,8 +226,7 @@ def _protocol(sequences: list[Sequence]) -> dict:
         "frames_left_out": annotated - scored,
         "left_out": LEFT_OUT.get(sequences[0].dataset, "none"),
         "averaging": "mean over sequences of the mean over their frames",
-        "measures": "J region, F boundary (0.008 of the diagonal); recall above 0.5, decay first minus last "
-        "quarter",
+        "measures": "J region, F boundary (0.008 of the diagonal); recall above 0.5, decay first minus last quarter",
     }
 
 

@@ -52,7 +52,7 @@ class AMD(nn.Module):
     masks B,c,h,w. Any H and W work.
     """
 
-    def __init__(self, architecture: Architecture = Architecture()) -> None:  # noqa: B008 - frozen
+    def __init__(self, architecture: Architecture = Architecture()) -> None:
         super().__init__()
         self.architecture = architecture
         self.appearance = AppearancePathway(

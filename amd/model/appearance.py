@@ -39,7 +39,6 @@ class AppearancePathway(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
         initialise(self)
-        nn.init.normal_(self.classifier.weight, std=0.01)
 
     def features(self, images: Tensor) -> Tensor:
         """Backbone features B,C,h,w."""

@@ -63,7 +63,7 @@ def _tiles(x: Tensor) -> Tensor:
 
 def _windows(x: Tensor) -> Tensor:
     """B,C,h,w to what each tile can reach: B,h,n,9(t+8),C."""
-    height, width = x.shape[-2:]
+    width = x.shape[-1]
     tile, count = _tile(width)
     padded = F.pad(x, (REACH, REACH + tile * count - width, REACH, REACH)).permute(0, 2, 3, 1).contiguous()
     rows = padded.unfold(1, SIDE, 1).unfold(2, tile + SIDE - 1, tile)  # B,h,n,C,9,t+8

@@ -41,9 +41,7 @@ class LeakyConv(nn.Sequential):
     """Convolution and leaky ReLU 0.1, size kept but for the stride."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2), nn.LeakyReLU(0.1, inplace=True)
-        )
+        super().__init__(nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2), nn.LeakyReLU(0.1, inplace=True))
 
 
 class FlowEstimator(nn.Module):

@@ -1,0 +1,35 @@
+"""Soft masks of one image at its own size.
+
+Enters: an image of any size. It is resized (antialiased bilinear) so that its short edge is `short_edge`, and
+the masks are resized back. Torch alone, so that a registered model carries it along and gives the same masks.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from amd.model.amd import AMD
+
+
+@torch.no_grad()
+def soft_masks(model: AMD, image: Tensor, short_edge: int | None) -> Tensor:
+    """Masks c,H,W, float32 summing to one over c, of an image uint8 H,W,3 on any device."""
+    height, width = image.shape[:2]
+    device = next(model.parameters()).device
+    pixels = image.to(device).permute(2, 0, 1)[None].float() / 255
+    if short_edge is not None:
+        scale = short_edge / min(height, width)
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
+    masks = model.segment(pixels)
+    return F.interpolate(masks, (height, width), mode="bilinear", align_corners=False)[0]
+
+
+def label_map(masks: Tensor) -> Tensor:
+    """The segment that claims each pixel: masks c,H,W give uint8 H,W."""
+    return masks.argmax(0).to(torch.uint8)
+
+
+def object_mask(masks: Tensor, object_segment: int) -> Tensor:
+    """Where the object segment claims the pixel: masks c,H,W give bool H,W."""
+    return masks.argmax(0) == object_segment

@@ -1,0 +1,75 @@
+"""What a killed training needs to go on: one safetensors file, written whole or not at all.
+
+Weights, the optimiser's state and the progress (iteration, skipped steps, history). Position of the reader,
+learning rate and random states of every process follow from the iteration: each takes one batch, and is seeded by
+(seed, iteration, rank). Nothing pickled is read.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from amd.errors import UserError
+from amd.files import atomic_path
+
+if TYPE_CHECKING:
+    from amd.training import Progress
+
+
+def save_state(path: Path, objective: nn.Module, optimiser: torch.optim.Optimizer, done: "Progress") -> None:
+    """Write the state; all processes hold the same, so only the leading one calls this."""
+    tensors = {f"weights.{name}": tensor for name, tensor in objective.state_dict().items()}
+    names = _parameter_names(objective, optimiser)
+    for index, entries in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{names[index]}.{key}": torch.as_tensor(value) for key, value in entries.items()}
+    with atomic_path(path) as part:
+        copies = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(copies, part, {"progress": json.dumps(asdict(done))})
+
+
+def load_state(path: Path, objective: nn.Module, optimiser: torch.optim.Optimizer) -> "Progress":
+    """Restore everything from `path`; a fresh progress if there is no such file.
+
+    Raises UserError when the file is damaged or belongs to another network.
+    """
+    from amd.training import Progress
+
+    if not path.exists():
+        return Progress()
+    try:
+        with safe_open(path, framework="pt") as file:
+            done = Progress(**json.loads(file.metadata()["progress"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        objective.load_state_dict(_under("weights.", tensors))
+        _restore_optimiser(objective, optimiser, _under("optimiser.", tensors))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not a state of this training ({reason}); remove it to start anew") from None
+    return done
+
+
+def _restore_optimiser(objective: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    indices = {name: index for index, name in _parameter_names(objective, optimiser).items()}
+    content = optimiser.state_dict()
+    content["state"] = {}
+    for name, tensor in tensors.items():
+        parameter, key = name.rsplit(".", 1)
+        content["state"].setdefault(indices[parameter], {})[key] = tensor
+    optimiser.load_state_dict(content)
+
+
+def _parameter_names(objective: nn.Module, optimiser: torch.optim.Optimizer) -> dict[int, str]:
+    """The optimiser's own numbering of parameters, by name."""
+    by_identity = {id(parameter): name for name, parameter in objective.named_parameters()}
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    return {index: by_identity[id(parameter)] for index, parameter in enumerate(parameters)}
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

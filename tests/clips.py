@@ -1,0 +1,78 @@
+"""Clips for the tests of decoding: each frame carries its own number, which survives lossy coding."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+BITS = 6  # frame numbers up to 63
+
+
+def numbered_picture(number: int, width: int, height: int) -> np.ndarray:
+    """uint8 RGB H,W,3: red above, blue below, and between them the number as black and white columns."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[: height // 3] = (200, 60, 40)
+    image[-(height // 3) :] = (40, 60, 200)
+    for bit in range(BITS):
+        left, right = bit * width // BITS, (bit + 1) * width // BITS
+        image[height // 3 : -(height // 3), left:right] = 230 if number >> bit & 1 else 20
+    return image
+
+
+def read_number(image: np.ndarray) -> int:
+    """The number of a `numbered_picture`, which must be upright: red above, blue below."""
+    height, width = image.shape[:2]
+    top, bottom = image[height // 8, width // 2].astype(int), image[-height // 8, width // 2].astype(int)
+    assert top[0] > top[2] + 60, "the top is not red"
+    assert bottom[2] > bottom[0] + 60, "the bottom is not blue"
+    row = image[height // 2].mean(axis=1)
+    return sum(1 << bit for bit in range(BITS) if row[(2 * bit + 1) * width // (2 * BITS)] > 128)
+
+
+def encode(
+    path: Path,
+    frames: int = 12,
+    codec: str = "libx264",
+    size: tuple[int, int] = (96, 72),
+    fps: int = 25,
+    times_ms: Sequence[int] | None = None,
+    rotation: int = 0,
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """Write a clip of numbered pictures; `times_ms` gives uneven times, `rotation` stores them lying.
+
+    `rotation` is in degrees clockwise that a player has to turn the stored pictures; `size` is as displayed.
+    """
+    base = Fraction(1, fps) if times_ms is None else Fraction(1, 1000)
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=fps, options=options or {})
+        stored = size if rotation % 180 == 0 else size[::-1]
+        stream.width, stream.height = stored
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        stream.codec_context.time_base = base
+        if rotation:
+            stream.set_display_rotation(-rotation)  # PyAV counts anticlockwise
+        for index in range(frames):
+            lying = np.rot90(numbered_picture(index, *size), rotation // 90)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(lying), format="rgb24")
+            frame.pts = index if times_ms is None else times_ms[index]
+            frame.time_base = base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def encode_sound(path: Path) -> Path:
+    """Write a container with a second of silence and no picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        stream.layout = "mono"
+        for start in range(0, 16000, 1000):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16000, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
