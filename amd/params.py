@@ -124,6 +124,7 @@ class Adapt(Section):
 
     iterations: int = Field(ge=0)
     pairs: int = Field(ge=1)  # per iteration
+    crop: int | None = Field(ge=16)  # of the frames at predict.short_edge; null takes them whole
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     batch_norm: Literal["frozen", "adapt"]  # frozen: pretrained statistics; adapt: the video's own

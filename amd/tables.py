@@ -57,6 +57,7 @@ PAIRS = pa.schema(
         ("dropped_still", pa.int64()),
         ("dropped_cut", pa.int64()),
         ("median_change", pa.float64()),  # mean absolute grey difference of a pair, 0 to 255
+        ("reason", pa.string()),  # why a video gave fewer pairs than it should; empty if nothing to say
     ]
 )
 

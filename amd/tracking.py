@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.time import get_current_time_millis
 from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
 
 from amd.errors import UserError
 from amd.params import Params
@@ -70,17 +72,25 @@ class Run:
         self.client.log_image(self.id, Image.fromarray(image), artifact_file=name)
 
 
-def connect() -> MlflowClient:
-    """A client of the configured store; a new SQLite store is set up under a lock, once."""
+def connect(create: bool = True) -> MlflowClient:
+    """A client of the configured store; a new SQLite store is set up under a lock, once.
+
+    Its artifacts lie beside the database, wherever it is used from. Without `create` a store has to be there.
+    Raises UserError for a store that is not, or that cannot be opened.
+    """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
-    client = MlflowClient(uri)
-    with _store_lock():
-        try:
+    database = _database(uri)
+    if not create and database and not database.exists():
+        raise UserError(f"{database}: no such MLflow store; run in the project's folder or set MLFLOW_TRACKING_URI")
+    try:
+        client = MlflowClient(uri)
+        with _store_lock(uri):
             if client.get_experiment_by_name(EXPERIMENT) is None:
-                location = str(Path("mlartifacts").resolve()) if uri.startswith("sqlite:") else None
+                location = str(database.parent / "mlartifacts") if database else None
                 client.create_experiment(EXPERIMENT, artifact_location=location)
-        except MlflowException as error:
-            raise UserError(f"MLflow store {uri}: {str(error).splitlines()[0]}") from None
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        shown = re.sub(r"//[^/@]*@", "//", uri)  # without a password
+        raise UserError(f"MLflow store {shown}: {str(error).splitlines()[0]}") from None
     return client
 
 
@@ -90,15 +100,15 @@ def stage_run(stage: str, params: Mapping[str, Any], lineage: Mapping[str, str] 
     client = connect()
     parent = pipeline_run(client)
     client.update_run(parent.id, status=RunStatus.to_string(RunStatus.RUNNING))
-    with nested_run(client, parent.id, stage) as run:
-        run.tags({STAGE_TAG: stage, **(lineage or {})})
-        run.params(params)
-        try:
+    try:
+        with nested_run(client, parent.id, stage) as run:
+            run.tags({STAGE_TAG: stage, **(lineage or {})})
+            run.params(params)
             yield run
-        except BaseException:
-            client.update_run(parent.id, status=RunStatus.to_string(RunStatus.FAILED))
-            raise
-    client.update_run(parent.id, status=RunStatus.to_string(RunStatus.FINISHED))
+    except BaseException:
+        client.set_terminated(parent.id, RunStatus.to_string(RunStatus.FAILED))
+        raise
+    client.set_terminated(parent.id)
 
 
 @contextmanager
@@ -130,7 +140,7 @@ def attached_run() -> Run | None:
 def pipeline_run(client: MlflowClient) -> Run:
     """The parent run of this pipeline run, created when it is the first to ask."""
     key = os.environ.get(PIPELINE_VARIABLE) or _dvc_process() or f"by-hand-{uuid.uuid4().hex}"
-    with _store_lock():
+    with _store_lock(client.tracking_uri):
         experiment = _experiment(client)
         found = client.search_runs([experiment], f"tags.`{PIPELINE_TAG}` = '{key}'", max_results=1)
         if found:
@@ -150,8 +160,12 @@ def git_tags() -> dict[str, str]:
 
 
 def version_tags() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    return {"version.python": platform.python_version()} | {f"version.{name}": version(name) for name in VERSIONS}
+    """Versions of Python and of the packages that results depend on; a package that is not installed has none."""
+    tags = {"version.python": platform.python_version()}
+    for name in VERSIONS:
+        with suppress(PackageNotFoundError):  # decord, where it has no wheel
+            tags[f"version.{name}"] = version(name)
+    return tags
 
 
 def params_hash(params: Params) -> str:
@@ -160,7 +174,10 @@ def params_hash(params: Params) -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return None
     return result.stdout.strip() if result.returncode == 0 else None
 
 
@@ -171,8 +188,9 @@ def _experiment(client: MlflowClient) -> str:
 def _dvc_process() -> str | None:
     """The `dvc repro` that this process runs under, by start time, since process numbers come again."""
     for ancestor in psutil.Process().parents():
-        if any(Path(word).name in ("dvc", "dvc.exe") for word in ancestor.cmdline()[:3]):
-            return f"dvc-{platform.node()}-{ancestor.pid}-{ancestor.create_time():.2f}"
+        with suppress(psutil.Error):  # some systems hide other users' processes
+            if any(Path(word).name in ("dvc", "dvc.exe") for word in ancestor.cmdline()[:3]):
+                return f"dvc-{platform.node()}-{ancestor.pid}-{ancestor.create_time():.2f}"
     return None
 
 
@@ -185,10 +203,17 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 @contextmanager
-def _store_lock() -> Iterator[None]:
-    """Processes of this project take turns where MLflow would race."""
-    path = Path(".amd/locks/mlflow")
+def _store_lock(uri: str) -> Iterator[None]:
+    """Processes take turns where MLflow would race: beside an SQLite database, else those of this folder."""
+    database = _database(uri)
+    path = database.with_name(f"{database.name}.lock") if database else Path(".amd/locks/mlflow")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _database(uri: str) -> Path | None:
+    """The file of an SQLite store; None for a store of another kind."""
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
+    return Path(match[1]).resolve() if match else None

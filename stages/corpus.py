@@ -1,15 +1,17 @@
-"""Stage: the built-in corpus. params: corpus; out: data/corpus."""
+"""Stage corpus: the built-in clips with exact masks, under data/corpus."""
 
 from pathlib import Path
 
 from amd.data.synthetic import make_corpus
-from amd.params import load_params
+from amd.params import Params
+from amd.tracking import Run
+from stages import run_stage
 
 
-def main() -> None:
+def main(params: Params, run: Run) -> None:
     """Write the corpus that params.yaml describes."""
-    make_corpus(Path("data/corpus"), load_params().corpus)
+    make_corpus(Path("data/corpus"), params.corpus)
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("corpus", main)

@@ -1,24 +1,29 @@
-"""Stage evaluate_vos: predictions per image and adapted → J and F as metrics/vos.json and vos.parquet."""
+"""Stage evaluate_vos: predictions per image and adapted to J and F, as metrics/vos.json and vos.parquet."""
 
 from pathlib import Path
 
 from amd.data.benchmarks import open_benchmark
 from amd.evaluation.vos import score_run
 from amd.files import write_json
-from amd.params import load_params
+from amd.params import Params
 from amd.tables import SCORES, write_table
+from amd.tracking import Run
+from stages import run_stage
 
 PREDICTIONS = {"image": Path("predictions/image"), "adapted": Path("predictions/adapted")}
 
 
-def main() -> None:
+def main(params: Params, run: Run) -> None:
     """Score both kinds of prediction, label-free and with the oracle's segment."""
-    params = load_params()
     sequences = open_benchmark(params.data.benchmark, params.data.benchmark_root)
     report, rows = score_run(sequences, PREDICTIONS, params.model.segments)
     write_json("metrics/vos.json", report)
     write_table("metrics/vos.parquet", SCORES, rows)
+    for prediction, scores in report["summary"].items():
+        run.metrics({f"{prediction}_{name}": value for name, value in scores.items() if value is not None})
+    run.artifact("metrics/vos.json")
+    run.artifact("metrics/vos.parquet")
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("evaluate_vos", main)

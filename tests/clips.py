@@ -55,6 +55,7 @@ def encode(
         stream.codec_context.time_base = base
         if rotation:
             stream.set_display_rotation(-rotation)  # PyAV counts anticlockwise
+        container.start_encoding()  # also without any frame
         for index in range(frames):
             lying = np.rot90(numbered_picture(index, *size), rotation // 90)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(lying), format="rgb24")

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import cv2
@@ -205,15 +205,16 @@ def test_ranks_read_other_shards(index):
     assert not found[0] & found[1]
 
 
-def test_shards_come_in_another_order_each_epoch_and_for_each_seed():
+def test_epochs_and_seeds_deal_and_order_the_shards_anew():
     counts = np.full(48, 31)
-
-    def first_shards(seed: int, epoch: int) -> list[int]:
-        skip = epoch * 48 * 31
-        return [p.shard for p in islice(positions(counts, seed, 0, 1, skip), 16)]
-
-    orders = [first_shards(seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
+    orders = []
+    for seed in (0, 1):
+        for epoch, part in islice(groupby(positions(counts, seed, 0, 2, 0), lambda p: p.epoch), 3):
+            shards = list(dict.fromkeys(p.shard for p in part))
+            assert len(shards) == 24, epoch
+            orders.append(shards)
     assert len({tuple(order) for order in orders}) == 6
+    assert len({frozenset(order) for order in orders}) == 6
 
 
 @pytest.mark.parametrize("parts", [1, 2])

@@ -62,7 +62,7 @@ def examine(source: Source, limits: Limits) -> dict:
     except UserError as error:
         return rejected(str(error).removeprefix(f"{source.path}/"))
     if not facts.has_video:
-        return rejected("no pictures in it: sound or subtitles only")
+        return rejected("no readable video stream (sound only, or a damaged header)")
     columns = {
         "codec": facts.codec,
         "width": facts.width,

@@ -1,10 +1,10 @@
 """The training reader: shards of frame pairs in, an endless stream of augmented batches out.
 
-Each epoch deals the shards, in an order permuted by (seed, epoch), out to world_size x workers parts. A part
-keeps several of its shards open and draws from them in turn, so that a batch mixes videos although a shard
-holds one. Which sample comes when follows from (seed, epoch, position) and the counts in index.parquet
-alone: a position is one number, going back to it decodes nothing that was handed out before, and a resumed
-stream equals an uninterrupted one bit for bit. Worker w of W gives the batches w, w + W, ... of its rank.
+Each epoch deals the shards, in an order permuted by (seed, epoch), out to world_size x workers parts. A part keeps
+several of its shards open and draws from them in turn, so that a batch mixes videos although a shard holds one.
+Which sample comes when follows from (seed, epoch, position) and the counts in index.parquet alone: a position is
+one number, going back to it decodes nothing that was handed out before, and a resumed stream equals an
+uninterrupted one bit for bit. Worker w of W gives the batches w, w + W, ... of its rank.
 """
 
 from collections import deque
@@ -59,13 +59,11 @@ def to_float(batch: Batch, device: torch.device | str = "cpu") -> tuple[Tensor, 
 class PairReader(Iterator[Batch]):
     """An endless iterator of the batches of one rank.
 
-    `index` is the index.parquet beside the shards; `pairs` the batch size; `workers` the data processes of
-    this rank (0 reads in this one). `start` batches are passed over: give it `state_dict()["batches"]` of
-    an earlier reader to go on after the last batch which that one handed out. The stream depends on
-    `world_size` and on max(1, workers).
+    `index` is the index.parquet beside the shards; `pairs` the batch size; `workers` the data processes of this
+    rank (0 reads in this one). `start` batches are passed over: give it `state_dict()["batches"]` of an earlier
+    reader to go on after its last batch. The stream depends on `world_size` and on max(1, workers).
 
-    Raises UserError when a shard is missing, damaged or of another size than the index says, and when
-    there are fewer shards than processes x workers.
+    Raises UserError when a shard is missing or damaged, and when there are fewer shards than processes x workers.
     """
 
     def __init__(
@@ -98,7 +96,7 @@ class PairReader(Iterator[Batch]):
             self._stream = iter(self._loader)
         batch = next(self._stream)
         if isinstance(batch, UserError):
-            raise batch
+            raise UserError(str(batch))  # a new one: raising a local would tie the workers into a cycle
         self._batches += 1
         return batch
 
@@ -131,8 +129,7 @@ def _load_shards(index: Path) -> list[_Shard]:
 def _loader(pairs: "_RankPairs", workers: int) -> DataLoader:
     context = None
     if workers:
-        # Forked off a clean server, because a plain fork would copy the training process amid its threads.
-        context = get_context("forkserver")
+        context = get_context("forkserver")  # a plain fork would copy the training process amid its threads
         context.set_forkserver_preload([__name__])
     return DataLoader(
         pairs,

@@ -144,7 +144,7 @@ def _images(source: Source, short_edge: int | None) -> Iterator[tuple[np.ndarray
         return
     facts = probe(source.path)
     if not facts.has_video:
-        raise _Broken("no video stream")
+        raise _Broken("no readable video stream")
     width, height = fit_size(facts.width, facts.height, short_edge)
     given = 0
     if decord is not None and source.decoder is None and width * height <= DECORD_MAX_PIXELS:

@@ -29,11 +29,12 @@ class Widths:
     reduced: int  # of the first image's features, at every level
     estimator: tuple[int, int, int, int, int]
     hidden: int  # of g
+    normalised: bool  # images and the features that are compared; learns to match in far fewer steps
 
 
 WIDTHS = {
-    "pwc": Widths((3, 16, 32, 64, 96, 128, 192), 32, (128, 128, 96, 64, 32), 64),
-    "small": Widths((3, 16, 24, 32, 48, 64, 96), 24, (64, 64, 48, 32, 24), 48),  # a third of the work
+    "pwc": Widths((3, 16, 32, 64, 96, 128, 192), 32, (128, 128, 96, 64, 32), 64, False),
+    "small": Widths((3, 16, 24, 32, 48, 64, 96), 24, (64, 64, 48, 32, 24), 48, True),  # a third of the work
 }
 
 
@@ -85,6 +86,7 @@ class MotionPathway(nn.Module):
     def __init__(self, size: str) -> None:
         super().__init__()
         widths = WIDTHS[size]
+        self.normalised = widths.normalised
         self.pyramid = nn.ModuleList(
             nn.Sequential(LeakyConv(inputs, outputs, stride=2), LeakyConv(outputs, outputs))
             for inputs, outputs in pairwise(widths.pyramid)
@@ -97,6 +99,8 @@ class MotionPathway(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """Features from coarse (1/64) to fine (1/4)."""
         levels = []
+        if self.normalised:
+            images = (images - 0.45) / 0.25
         for level in self.pyramid:
             images = level(images)
             levels.append(images)
@@ -110,7 +114,8 @@ class MotionPathway(nn.Module):
         for x1, x2, reduce in zip(first, second, self.reduce, strict=True):
             level_masks = resize_masks(masks, x1.shape[-2:])
             flow = upsample(flows[-1], 2) if flows else masks.new_zeros(len(x1), 2, *x1.shape[-2:])
-            costs = cost_volume(x1, warp(x2, flow).to(x1.dtype) if flows else x2)
+            x2 = warp(x2, flow).to(x1.dtype) if flows else x2
+            costs = cost_volume(standardise(x1), standardise(x2)) if self.normalised else cost_volume(x1, x2)
             motion = self.estimator(torch.cat((F.leaky_relu(costs, 0.1), reduce(x1), flow.to(x1.dtype)), 1))
             region = 2 * region + self._read_regions(motion, level_masks)
             flows.append(compose(region, level_masks))
@@ -126,6 +131,11 @@ class MotionPathway(nn.Module):
     def _read_regions(self, motion: Tensor, masks: Tensor) -> Tensor:
         pooled = pool_per_segment(motion, masks)  # B,c,96
         return self.estimator.read_flow(pooled.transpose(1, 2).unsqueeze(3)).squeeze(3).transpose(1, 2)
+
+
+def standardise(features: Tensor) -> Tensor:
+    """Features of every image at mean 0 and deviation 1, so that products compare patterns and not brightness."""
+    return F.layer_norm(features.float(), features.shape[1:]).to(features.dtype)
 
 
 def upsample(flow: Tensor, times: int) -> Tensor:

@@ -1,0 +1,40 @@
+# make run: the whole pipeline on the built-in corpus.  make test: the tests.  Both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+# Tests run on every core at once: one thread each.
+test: export OMP_NUM_THREADS := 1
+
+.PHONY: run test lint clean
+
+run: $(VENV)/.run
+	dvc repro
+	python -m stages.summary
+
+test: $(VENV)/.dev
+	python -m pytest -n auto --dist loadfile $(PYTEST_ARGUMENTS)
+
+lint: $(VENV)/.dev
+	ruff format --check .
+	ruff check .
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.run
+
+clean:
+	rm -rf data models masks predictions metrics report .amd dvc.lock

@@ -1,0 +1,95 @@
+"""Test-time adaptation of one video (paper 4.3): the training objective on pairs of that video alone.
+
+Enters: a pretrained AMD and the video's frames. Leaves: an adapted copy of it; both pathways are trained. Pairs are
+cropped and flipped as in pretraining: whole frames would be stretched otherwise than the motion pathway has learned.
+Dropout is off: the iterations are too few to average it out.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from amd.distributed import fastest_precision
+from amd.errors import UserError
+from amd.losses import view_synthesis_loss
+from amd.model.amd import AMD
+from amd.params import Adapt
+
+
+def adapt(
+    model: AMD,
+    images: Sequence[np.ndarray],
+    settings: Adapt,
+    short_edge: int | None,
+    watch: Callable[[int, float], None] | None = None,
+) -> AMD:
+    """Adapt a copy of `model` to frames uint8 H,W,3 of one video, in order; the same seed gives the same copy.
+
+    `short_edge` is what frames are resized to, as for segmentation; `watch` is called with every iteration and
+    its loss. Raises UserError when there are not enough frames for a pair, or when the loss stops being finite.
+    """
+    if len(images) <= settings.gap:
+        raise UserError(f"adaptation: {len(images)} frames are too few for a pair with gap {settings.gap}")
+    model = _trainable(model, settings)
+    device = next(model.parameters()).device
+    frames = shrink(images, short_edge)
+    rng = np.random.default_rng(settings.seed)
+    optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    precision = fastest_precision(settings.precision, device)
+    for iteration in range(settings.iterations):
+        first, second = _draw(frames, settings, rng, device)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            output = model(first, second)
+        loss = view_synthesis_loss(output, first, second)
+        if not torch.isfinite(loss):
+            raise UserError(f"adaptation: the loss is not finite at iteration {iteration}; lower adapt.learning_rate")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        if watch is not None:
+            watch(iteration, float(loss.detach()))
+    return model.eval()
+
+
+def shrink(images: Sequence[np.ndarray], short_edge: int | None) -> Tensor:
+    """Frames as one uint8 tensor N,3,h,w with the short edge given, antialiased."""
+
+    def resized(image: np.ndarray) -> Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        if short_edge is None:
+            return pixels
+        scale = short_edge / min(pixels.shape[2:])
+        size = [max(1, round(edge * scale)) for edge in pixels.shape[2:]]
+        return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
+
+    return torch.cat([resized(image) for image in images])
+
+
+def _trainable(model: AMD, settings: Adapt) -> AMD:
+    """A copy in evaluation mode, but for batch norm where it is to follow the video."""
+    model = copy.deepcopy(model).eval()
+    if settings.batch_norm == "adapt":
+        for layer in model.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.train()
+    return model
+
+
+def _draw(
+    frames: Tensor, settings: Adapt, rng: np.random.Generator, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """A batch of pairs B,3,h,w in [0, 1]; each pair shares its crop and its flip."""
+    height, width = frames.shape[2:]
+    crop_height, crop_width = (min(settings.crop or edge, edge) for edge in (height, width))
+    firsts, seconds = [], []
+    for number in rng.integers(0, len(frames) - settings.gap, settings.pairs):
+        top, left = rng.integers(height - crop_height + 1), rng.integers(width - crop_width + 1)
+        flip = rng.random() < 0.5
+        for batch, frame in ((firsts, frames[number]), (seconds, frames[number + settings.gap])):
+            crop = frame[:, top : top + crop_height, left : left + crop_width]
+            batch.append(crop.flip(2) if flip else crop)
+    return tuple(torch.stack(batch).to(device).float() / 255 for batch in (firsts, seconds))

@@ -1,0 +1,191 @@
+"""What a held-out sequence looks like: frame, truth, masks and segment flow as small embedded pictures.
+
+Enters: a benchmark sequence, its predictions on disk, the model before adaptation. Leaves: every frame's J, and
+pictures of its worst, median and best frame as data URIs.
+"""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from amd.adaptation import shrink
+from amd.checkpoint import ModelInfo
+from amd.data.benchmarks import BenchmarkFrame, Sequence
+from amd.data.images import read_image, read_mask
+from amd.evaluation.predictions import masks_folder, prediction_path, read_prediction
+from amd.metrics import jaccard
+from amd.model.amd import AMD
+from amd.report.flow_colours import flow_colours
+
+THUMBNAIL = 320  # pixels of the longer edge
+QUALITY = 82  # of the JPEGs
+
+# Chosen to stay apart for colour-blind eyes and on most footage. The page's legend uses the same.
+HIT, MISS, FALSE_ALARM = (0, 190, 140), (70, 120, 255), (255, 96, 32)
+OUTLINE = (255, 255, 255)
+SEGMENT_COLOURS = ("#3b82c4", "#d98324", "#3f9d63", "#c2557a", "#8a6fc9", "#7d7f36", "#2f9c9c", "#a8603c")
+
+
+@dataclass(frozen=True)
+class FramePictures:
+    """One frame: its data URIs by kind (frame, truth, flow, or a prediction's name); None where there is none."""
+
+    name: str
+    rank: str  # worst | median | best
+    index: int  # in the curve
+    scores: dict[str, float]  # J by prediction
+    pictures: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class SequencePictures:
+    """One sequence: J of every scored frame by prediction, and pictures of a few frames."""
+
+    name: str
+    curves: dict[str, list[float]]
+    frames: list[FramePictures]
+    longest_flow: float  # pixels of the frame per step: what full saturation means
+
+    @property
+    def means(self) -> dict[str, float]:
+        """J by prediction, mean over the scored frames."""
+        return {name: float(np.mean(curve)) for name, curve in self.curves.items()}
+
+
+def segment_colour(segment: int) -> str:
+    """The colour that a segment has in every figure and picture."""
+    return SEGMENT_COLOURS[segment % len(SEGMENT_COLOURS)]
+
+
+def picture_sequence(
+    sequence: Sequence, folders: Mapping[str, Path], judge: str, model: AMD, info: ModelInfo
+) -> SequencePictures:
+    """Pictures of a sequence, its frames chosen by the J of the prediction `judge`.
+
+    `folders` are those of the predictions by name. A prediction with missing frames has no curve. Raises
+    UserError for files that are damaged or of the wrong size.
+    """
+    frames = sequence.scored_frames
+    curves = {name: _curve(sequence, masks_folder(folder, sequence.dataset)) for name, folder in folders.items()}
+    curves = {name: curve for name, curve in curves.items() if curve is not None}
+    chosen = representatives(curves.get(judge) or [0.0] * len(frames))
+    flows = {index: _segment_flow(sequence, frames[index], model, info) for index in chosen}
+    longest = max((float(np.hypot(*flow).max()) for flow in flows.values() if flow is not None), default=0.0)
+    pictures = [
+        FramePictures(
+            name=frames[index].name,
+            rank=rank,
+            index=index,
+            scores={name: curve[index] for name, curve in curves.items()},
+            pictures=_frame_pictures(sequence, frames[index], folders)
+            | {"flow": None if flows[index] is None else jpeg_uri(flow_colours(flows[index], longest))},
+        )
+        for index, rank in chosen.items()
+    ]
+    return SequencePictures(sequence.name, curves, pictures, longest)
+
+
+def representatives(scores: list[float]) -> dict[int, str]:
+    """Worst, median and best index of `scores`, worst first, each index once; "only" when there is one."""
+    order = sorted(range(len(scores)), key=lambda index: (scores[index], index))
+    if len(order) == 1:
+        return {order[0]: "only"}
+    middle = {order[len(order) // 2]: "median"} if len(order) > 2 else {}
+    return {order[0]: "worst"} | middle | {order[-1]: "best"}
+
+
+def draw_truth(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The frame uint8 H,W,3 with all but the true object darkened and the object outlined."""
+    dark = image * np.float32(0.35)
+    return _outlined(np.where(truth[..., None], image, dark).astype(np.uint8), truth)
+
+
+def draw_errors(image: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The frame uint8 H,W,3 tinted where `mask` hits, misses or falsely claims the truth; the mask outlined."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] * np.float32(0.7)
+    drawn = np.repeat(grey, 3, axis=2)
+    for where, colour in ((mask & truth, HIT), (truth & ~mask, MISS), (mask & ~truth, FALSE_ALARM)):
+        drawn[where] = 0.4 * drawn[where] + 0.6 * np.array(colour, np.float32)
+    return _outlined(drawn.astype(np.uint8), mask)
+
+
+def thumbnail_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of a frame's thumbnail; small frames stay as they are."""
+    scale = min(1.0, THUMBNAIL / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def jpeg_uri(image: np.ndarray) -> str:
+    """An RGB image uint8 H,W,3 as a JPEG data URI; colours at full resolution, as outlines are thin."""
+    return _data_uri(image, "jpeg", quality=QUALITY, subsampling=0, optimize=True)
+
+
+def png_uri(image: np.ndarray) -> str:
+    """An image uint8 H,W,3 or H,W,4 as a PNG data URI."""
+    return _data_uri(image, "png", optimize=True)
+
+
+def _curve(sequence: Sequence, folder: Path) -> list[float] | None:
+    """J of every scored frame; None when any of the predictions is missing."""
+    paths = [prediction_path(folder, sequence.name, frame.name) for frame in sequence.scored_frames]
+    if not all(path.is_file() for path in paths):
+        return None
+    scores = []
+    for frame, path in zip(sequence.scored_frames, paths, strict=True):
+        truth = read_mask(frame.truth)
+        scores.append(jaccard(read_prediction(path, truth.shape), truth))
+    return scores
+
+
+def _frame_pictures(sequence: Sequence, frame: BenchmarkFrame, folders: Mapping[str, Path]) -> dict[str, str | None]:
+    truth = read_mask(frame.truth)
+    height, width = thumbnail_size(*truth.shape)
+    image = cv2.resize(read_image(frame.image), (width, height), interpolation=cv2.INTER_AREA)
+    small_truth = _shrunk(truth, height, width)
+    pictures: dict[str, str | None] = {"frame": jpeg_uri(image), "truth": jpeg_uri(draw_truth(image, small_truth))}
+    for name, folder in folders.items():
+        path = prediction_path(masks_folder(folder, sequence.dataset), sequence.name, frame.name)
+        if path.is_file():
+            mask = _shrunk(read_prediction(path, truth.shape), height, width)
+            pictures[name] = jpeg_uri(draw_errors(image, mask, small_truth))
+        else:
+            pictures[name] = None
+    return pictures
+
+
+@torch.no_grad()
+def _segment_flow(sequence: Sequence, frame: BenchmarkFrame, model: AMD, info: ModelInfo) -> np.ndarray | None:
+    """Segment flow 2,h,w from `frame` to the next, at the thumbnail's size, in pixels of the frame."""
+    following = sequence.frames.index(frame) + 1
+    if following == len(sequence.frames):
+        return None
+    images = [read_image(path) for path in (frame.image, sequence.frames[following].image)]
+    pair = shrink(images, info.short_edge).float() / 255
+    flow = model(pair[:1], pair[1:]).forward_flows[0][0]
+    height, width = images[0].shape[:2]
+    to_pixels = torch.tensor([width / flow.shape[2], height / flow.shape[1]]).view(2, 1, 1)
+    small = thumbnail_size(height, width)
+    planes = (flow.cpu() * to_pixels).numpy()
+    return np.stack([cv2.resize(plane, small[::-1], interpolation=cv2.INTER_LINEAR) for plane in planes])
+
+
+def _shrunk(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    return cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) >= 0.5
+
+
+def _outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(image, contours, -1, OUTLINE, 1, cv2.LINE_AA)
+
+
+def _data_uri(image: np.ndarray, kind: str, **options: object) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

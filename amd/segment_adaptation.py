@@ -1,0 +1,73 @@
+"""Adapting a model to one source before it is segmented (paper 4.3), however long the source is.
+
+Enters: an AMD and a source. Leaves: an adapted copy. The pairs are spread evenly over the whole source and thinned
+out while it is decoded, once: memory does not grow with its length. Pairs that are still or a cut are left out.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from contextlib import closing
+
+import numpy as np
+
+from amd.adaptation import adapt
+from amd.checkpoint import ModelInfo
+from amd.data.pairs import PairFilter, pair_change, thumbnail
+from amd.data.video import DecodeError, Source, read_frames
+from amd.model.amd import AMD
+from amd.params import Adapt, Shard
+from amd.profiles import load_profile
+
+MOST_PAIRS = 64
+LARGEST_SHORT_EDGE = 400  # of the frames kept, where the model segments at their own size: the papers' training size
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def adaptation_settings(info: ModelInfo, iterations: int) -> Adapt:
+    """The settings that the model was made with, else the papers', with `iterations`."""
+    stored = info.params.get("adapt")
+    settings = Adapt.model_validate(stored) if stored else load_profile("paper").adapt
+    return settings.model_copy(update={"iterations": iterations})
+
+
+def adapt_to_source(model: AMD, info: ModelInfo, source: Source, settings: Adapt) -> AMD | None:
+    """A copy of `model` adapted to `source`; None when nothing moves in it. UserError as amd.adaptation.adapt."""
+    stored = info.params.get("shard")
+    shard = Shard.model_validate(stored) if stored else load_profile("paper").shard
+    with closing(read_frames(source, info.short_edge or LARGEST_SHORT_EDGE)) as frames:
+        pairs = sample_pairs(_images(frames), settings.gap, PairFilter(shard.min_change, shard.max_change))
+    if not pairs:
+        return None
+    # All first frames, then all second ones: with their number as the gap, `adapt` draws these pairs and no others.
+    images = [first for first, _ in pairs] + [second for _, second in pairs]
+    return adapt(model, images, settings.model_copy(update={"gap": len(pairs)}), info.short_edge)
+
+
+def sample_pairs(images: Iterable[np.ndarray], gap: int, judge: PairFilter, most: int = MOST_PAIRS) -> list[Pair]:
+    """Up to `most` of the moving pairs of frames uint8 H,W,3 that lie `gap` apart, spread evenly.
+
+    Whenever there are more than `most`, every second one is dropped, and from then on half as many are taken.
+    """
+    pairs: list[Pair] = []
+    recent: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=gap)
+    moving, stride = 0, 1
+    for image in images:
+        small = thumbnail(image)
+        if len(recent) == gap and judge.judge(pair_change(recent[0][1], small)) == "keep":
+            if moving % stride == 0:
+                pairs.append((recent[0][0], image))
+            if len(pairs) > most:
+                pairs, stride = pairs[::2], 2 * stride
+            moving += 1
+        recent.append((image, small))
+    return pairs
+
+
+def _images(frames: Iterable) -> Iterable[np.ndarray]:
+    """The frames that decode; what is wrong with the rest is told when they are segmented."""
+    try:
+        for frame in frames:
+            yield frame.image
+    except DecodeError:
+        return

@@ -1,0 +1,264 @@
+"""The work of `amd segment`: any mix of images, frame folders and videos in, a folder of masks per input out.
+
+    OUT/<video_id>/masks/<frame>.png    0 or 255, at the frame's own size
+    OUT/<video_id>/soft/<frame>.png     probability of the object segment, 0 to 255, where wanted
+    OUT/<video_id>/overlay.mp4          masks over frames (overlay.png of an image), where wanted
+    OUT/<video_id>/receipt.json         what the masks were made of, and the input's row once they are whole
+    OUT/summary.json                    a row per input: what was found, or why it failed
+
+An input that fails stops no other. The same command again goes on where it was, and does nothing twice: masks
+are kept as long as the model, its settings and the input's files are those of the receipt.
+"""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from amd.checkpoint import ModelInfo
+from amd.data.examination import LOST_SHARE
+from amd.data.inputs import IMAGE_SUFFIXES, find_inputs, video_id
+from amd.data.probe import probe, trimmed_frames
+from amd.data.video import Source
+from amd.errors import UserError
+from amd.files import read_json, run_lock, write_json
+from amd.loading import resolve_model
+from amd.model.amd import AMD
+from amd.params import Adapt
+from amd.segment_adaptation import adapt_to_source, adaptation_settings
+from amd.segmenter import Segmented, Wanted, object_segment, overlay_path, segment_source
+
+RECEIPT = "receipt.json"
+NAMED_FAILURES = 3  # in the last line; the summary has all
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all inputs of a run share."""
+
+    model: AMD
+    info: ModelInfo
+    wanted: Wanted
+    adapt: Adapt | None  # None: the model as it is
+    weights: str  # hash
+
+    def key(self, source: Source) -> dict:
+        """What masks of `source` are made of: masks of an equal key are equal."""
+        return {
+            "path": _shown(source.path),
+            "files": _files_state(source),
+            "weights": self.weights,
+            "segment": self.wanted.segment,
+            "short_edge": self.wanted.short_edge,
+            "adapt": self.adapt.model_dump() if self.adapt else None,
+        }
+
+
+def segment_inputs(
+    paths: Sequence[Path],
+    model_uri: str,
+    out: Path,
+    adapt: int | None = None,
+    overlay: bool = False,
+    soft: bool = False,
+    segment: int | None = None,
+) -> None:
+    """Segment everything that `paths` name into `out`; print and write the summary.
+
+    `adapt` is the number of iterations of adaptation to each video, None for none; `segment` overrides the model's
+    object segment. UserError for a model that cannot be had, and, after all work, when an input failed.
+    """
+    model, info = resolve_model(model_uri)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    wanted = Wanted(object_segment(info, segment), info.short_edge, soft, overlay)
+    settings = adaptation_settings(info, adapt) if adapt else None
+    setup = Setup(model, info, wanted, settings, weights_hash(model))
+    with run_lock(out / ".segment.lock", f"amd segment --out {out}"):
+        rows = [_row(source, setup, out / source.video_id) for source in find_sources(paths)]
+        head = {"model": model_uri, "object_segment": wanted.segment, "short_edge": wanted.short_edge, "adapt": adapt}
+        write_json(out / "summary.json", head | {"inputs": rows})
+    print(format_summary(rows), f"masks and summary.json in {out}", sep="\n\n")
+    _raise_failures(rows, out)
+
+
+def find_sources(paths: Sequence[Path]) -> list[Source]:
+    """The sources of all paths, each once, with distinct ids; a path that cannot be used is one with a problem."""
+    found = {(source.path.absolute(), source.frame_names): source for path in paths for source in _sources(path)}
+    times = Counter(source.video_id for source in found.values())
+    return [
+        source if times[source.video_id] == 1 else replace(source, video_id=f"{source.video_id}-{_short_hash(place)}")
+        for place, source in found.items()
+    ]
+
+
+def weights_hash(model: AMD) -> str:
+    """SHA-256 of the architecture and every weight: two models of one hash give the same masks."""
+    digest = hashlib.sha256(json.dumps(model.architecture.to_dict(), sort_keys=True).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def format_summary(rows: list[dict]) -> str:
+    """The summary as text: a line per input, its warnings below it."""
+    width = max(len(row["video_id"]) for row in rows)
+    lines = [f"{'input':{width}}  {'frames':>6}  {'size':>9}  {'object':>6}  {'frames/s':>8}"]
+    for row in rows:
+        if row["failed"]:
+            lines.append(f"{row['video_id']:{width}}  failed: {_printable(row['reason'])}")
+            continue
+        size = f"{row['width']}x{row['height']}"
+        lines.append(
+            f"{row['video_id']:{width}}  {row['frames']:6}  {size:>9}  {row['mean_area']:6.1%}  {row['fps']:8.1f}"
+        )
+        lines += [f"{'':{width}}  warning: {_printable(warning)}" for warning in row["warnings"]]
+    return "\n".join(lines)
+
+
+def _sources(path: Path) -> list[Source]:
+    """The sources that one path of the command names."""
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        return [Source(video_id(path.name), path.parent, (path.name,))]
+    try:
+        return find_inputs(path)
+    except UserError as error:
+        return [Source(video_id(path.name), path, problem=_without_path(error, path))]
+
+
+def _row(source: Source, setup: Setup, folder: Path) -> dict:
+    """One input segmented, or why it failed; nothing that goes wrong with it stops the others."""
+    row = {"video_id": source.video_id, "path": _shown(source.path)}
+    try:
+        return row | {"failed": False} | _segmented(source, setup, folder)
+    except UserError as error:
+        reason = _without_path(error, source.path)
+    except Exception as error:  # of a decoder or the network on input that nobody vouches for
+        reason = " ".join(f"unexpected {type(error).__name__}: {error}".split())
+    return row | {"failed": True, "reason": reason}
+
+
+def _segmented(source: Source, setup: Setup, folder: Path) -> dict:
+    """The columns of an input's row, from its receipt when it is done already."""
+    if source.problem:
+        raise UserError(source.problem)
+    key = setup.key(source)
+    row = _resume(folder, key)
+    if row is None or not _is_whole(source, row, setup.wanted, folder):
+        write_json(folder / RECEIPT, {"key": key, "row": None})
+        row = _segment(source, setup, folder)
+        write_json(folder / RECEIPT, {"key": key, "row": row})
+    return row
+
+
+def _segment(source: Source, setup: Setup, folder: Path) -> dict:
+    promised = _promised(source)
+    model, warnings = setup.model, []
+    if setup.adapt is not None:
+        model, warnings = _adapted(source, setup)
+    done = segment_source(model, source, setup.wanted, folder, promised)
+    if done.damage and source.frame_names is not None:  # whoever made the folder can mend it
+        raise UserError(f"only the first {done.frames} of {promised} images are segmented ({done.damage})")
+    return {
+        "frames": done.frames,
+        "width": done.width,
+        "height": done.height,
+        "mean_area": done.area / done.frames,  # share of the frame
+        "seconds": round(done.seconds, 3),
+        "fps": round(done.frames / done.seconds, 3),  # frames segmented a second
+        "warnings": warnings + _doubts(source, done, promised),
+    }
+
+
+def _adapted(source: Source, setup: Setup) -> tuple[AMD, list[str]]:
+    """The model adapted to a source, or as it is with a warning that says why."""
+    if source.frame_names is not None and len(source.frame_names) == 1:
+        return setup.model, ["one image has no motion to adapt to; segmented with the model as it is"]
+    adapted = adapt_to_source(setup.model, setup.info, source, setup.adapt)
+    if adapted is None:
+        return setup.model, ["nothing moves in it, so there is nothing to adapt to; segmented with the model as it is"]
+    return adapted, []
+
+
+def _doubts(source: Source, done: Segmented, promised: int | None) -> list[str]:
+    """What a user should know of masks that were made."""
+    doubts = []
+    if done.damage:
+        doubts.append(f"damaged: only the first {done.frames} frames decode ({done.damage})")
+    elif source.frame_names is None and promised:
+        lost = promised - done.frames
+        if lost > 1 + LOST_SHARE * promised and lost > trimmed_frames(source.path):
+            doubts.append(f"truncated: {done.frames} of {promised} frames are there")
+    if done.area == 0:
+        doubts.append("no pixel of any frame belongs to the object segment")
+    return doubts
+
+
+def _promised(source: Source) -> int | None:
+    """How many frames there should be; None where the container does not say."""
+    return probe(source.path).frames_promised if source.frame_names is None else len(source.frame_names)
+
+
+def _resume(folder: Path, key: dict) -> dict | None:
+    """The row of a finished input of the same key; what was made of another key is removed."""
+    if not (folder / RECEIPT).exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder}: was not made by amd segment; move it away or choose another --out")
+        return None
+    receipt = read_json(folder / RECEIPT)
+    if receipt["key"] == key:
+        return receipt["row"]
+    if receipt["key"]["path"] != key["path"]:
+        raise UserError(f"{folder}: holds the masks of {receipt['key']['path']}; choose another --out")
+    for name in ("masks", "soft"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for overlay in folder.glob("overlay.*"):
+        overlay.unlink()
+    return None
+
+
+def _is_whole(source: Source, row: dict, wanted: Wanted, folder: Path) -> bool:
+    """Whether everything that is wanted of a finished input is there."""
+    kinds = ["masks", "soft"] if wanted.soft else ["masks"]
+    counts = {len(list((folder / kind).glob("*.png"))) for kind in kinds}
+    return counts == {row["frames"]} and (not wanted.overlay or overlay_path(source, folder).exists())
+
+
+def _files_state(source: Source) -> str:
+    """A hash that changes when a file of the source does: names, sizes and times of modification."""
+    files = [source.path / name for name in source.frame_names] if source.frame_names is not None else [source.path]
+    try:
+        return _short_hash([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
+    except OSError as error:
+        raise UserError(f"{Path(error.filename).name}: not readable ({error.strerror})") from None
+
+
+def _short_hash(value: object) -> str:
+    return hashlib.sha256(repr(value).encode(errors="backslashreplace")).hexdigest()[:16]
+
+
+def _shown(path: Path) -> str:
+    """An absolute path as text that JSON can hold."""
+    return str(path.absolute()).encode(errors="backslashreplace").decode()
+
+
+def _printable(text: str) -> str:
+    """Text of strangers' names that cannot play tricks on a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _without_path(error: UserError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _raise_failures(rows: list[dict], out: Path) -> None:
+    failed = [row for row in rows if row["failed"]]
+    if failed:
+        named = "; ".join(_printable(f"{Path(row['path']).name}: {row['reason']}") for row in failed[:NAMED_FAILURES])
+        more = f"; and {len(failed) - NAMED_FAILURES} more in {out}/summary.json" * (len(failed) > NAMED_FAILURES)
+        raise UserError(f"{len(failed)} of {len(rows)} inputs failed: {named}{more}")

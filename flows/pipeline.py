@@ -1,0 +1,112 @@
+"""The whole pipeline as a Prefect flow: `dvc repro`, a task per stage, in the order of DVC's graph.
+
+Each task runs `dvc repro --single-item STAGE`, which decides whether the stage is still valid, so the flow computes
+nothing itself and leaves the dvc.lock that a plain `dvc repro` leaves (tested). One `dvc repro` for everything would
+save a second a stage, but Prefect would show one bar for hours of work, and a failure would not be a stage's.
+All stages log below one MLflow run, named by the flow run (AMD_PIPELINE_RUN), and share the flow's Prefect server.
+"""
+
+from flows import settings  # noqa: F401 - before Prefect
+
+# isort: split
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import deque
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
+
+from amd.errors import UserError, exit_on_user_error
+from amd.tracking import PIPELINE_VARIABLE
+from flows.processes import process_group
+
+DVC = (sys.executable, "-m", "dvc")
+GRACE_S = 60.0  # a stage that is told to end saves its state
+TAIL = 15  # lines of a failure
+NODE = re.compile(r'"([^"]+)";')
+EDGE = re.compile(r'"([^"]+)" -> "([^"]+)";')
+
+
+@exit_on_user_error
+def main() -> None:
+    """Read the command line and run the flow."""
+    parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description="Run the pipeline through DVC.")
+    parser.add_argument("targets", nargs="*", help="stages to bring up to date, with all before them (default: all)")
+    parser.add_argument("--force", action="store_true", help="run stages that are still valid, too")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    pipeline(options.targets, options.force)
+
+
+@flow(name="pipeline", persist_result=False)
+def pipeline(targets: list[str] | None = None, force: bool = False) -> list[str]:
+    """Bring `targets` and all stages before them up to date; gives the stages, in the order they were looked at.
+
+    Runs in the current folder, a DVC project. Raises UserError with the last lines of the stage that failed.
+    """
+    stages = stage_order(targets or [])
+    environment = _environment()
+    for number, stage in enumerate(stages, 1):
+        print(f"[{number}/{len(stages)}] {stage}", flush=True)
+        reproduce(stage, force, environment)
+    return stages
+
+
+@task(task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
+def reproduce(stage: str, force: bool, environment: dict[str, str]) -> None:
+    """Bring one stage up to date, its inputs being so; its output goes to the console and to Prefect's log."""
+    logger, tail = get_run_logger(), deque(maxlen=TAIL)
+    command = (*DVC, "repro", "--single-item", *(["--force"] if force else []), "--", stage)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with process_group(command, GRACE_S, env=environment, **pipes) as process:
+        for line in filter(None, map(str.rstrip, process.stdout)):
+            print(line, flush=True)
+            logger.info(line)
+            tail.append(line)
+        status = process.wait()
+    if status != 0:
+        raise UserError(f"stage {stage} failed; its last lines: {' | '.join(tail)}")
+
+
+def stage_order(targets: list[str]) -> list[str]:
+    """The stages that `targets` need, or all of them, each after those it depends on."""
+    graph: TopologicalSorter[str] = TopologicalSorter()
+    for target in targets or [None]:
+        dot = _dvc_dag(target)
+        for node in NODE.findall(EDGE.sub("", dot)):
+            graph.add(node)
+        for before, after in EDGE.findall(dot):
+            graph.add(after, before)
+    return list(graph.static_order())
+
+
+def _dvc_dag(target: str | None) -> str:
+    command = (*DVC, "dag", "--dot", *(["--", target] if target else []))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise UserError(f"dvc dag: {done.stderr.strip().splitlines()[0]}")
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with its Python first, its flow run as the pipeline's run, and its server for flows inside."""
+    binaries = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    with get_client(sync_client=True) as client:
+        return {
+            **os.environ,
+            "PATH": binaries,
+            PIPELINE_VARIABLE: str(flow_run.id),
+            "PREFECT_API_URL": str(client.api_url),
+        }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Prefect's settings of this project, as defaults of the environment; imported before Prefect, which reads it once.
+
+The server of PREFECT_API_URL is used where it is set, else a temporary one on this machine whose state is in the
+project's folder. Prefect's own log goes to its server; the console has the lines that flows print.
+"""
+
+import os
+from pathlib import Path
+
+import amd  # noqa: F401 - turns telemetry off
+
+HOME = Path(".amd/prefect").resolve()
+DEFAULTS = {
+    "PREFECT_HOME": str(HOME),
+    "PREFECT_SERVER_API_HOST": "127.0.0.1",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s, its default, is short on a busy machine
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+}
+
+for _name, _value in DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
+if os.environ["PREFECT_HOME"] == str(HOME):
+    HOME.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder of the path alone

@@ -1,0 +1,46 @@
+"""Stage objectness: the pretrained checkpoint and training pairs to a checkpoint that knows its object segment."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from amd.checkpoint import load_checkpoint, save_checkpoint
+from amd.data.reader import to_float
+from amd.distributed import Process, process_group
+from amd.files import write_json
+from amd.objectness import choose_object, segment_statistics
+from amd.params import Params
+from amd.pretraining import open_reader
+from amd.progress import progress
+from amd.tables import SEGMENTS, write_table
+from amd.tracking import Run
+from stages import run_stage
+
+PRETRAINED = Path("models/pretrained.safetensors")
+CHECKPOINT = Path("models/amd.safetensors")
+
+
+def main(params: Params, run: Run) -> None:
+    """Measure every segment on training pairs and store the choice with the weights."""
+    model, info = load_checkpoint(PRETRAINED)
+    with process_group(params.pretrain.device) as process:
+        rows = segment_statistics(model.to(process.device), training_pairs(params, process))
+    chosen = choose_object(rows)
+    save_checkpoint(CHECKPOINT, model, replace(info, object_segment=chosen, segments=rows))
+    write_table("metrics/segments.parquet", SEGMENTS, rows)
+    write_json("metrics/objectness.json", {"object_segment": chosen, "segments": rows})
+    run.metrics({"object_segment": chosen} | {f"motion_{row['segment']}": row["motion"] for row in rows})
+    run.artifact("metrics/objectness.json")
+
+
+def training_pairs(params: Params, process: Process):
+    """Batches of training pairs, as floats, without the labels that nobody gave."""
+    settings = params.pretrain.model_copy(update={"readers": 0})
+    batches = -(-params.objectness.pairs // settings.pairs)
+    reader = open_reader(settings, Path("data/shards/index.parquet"), process, 0)
+    for batch in progress(islice(reader, batches), "objectness", batches, "batches"):
+        yield to_float(batch, process.device)
+
+
+if __name__ == "__main__":
+    run_stage("objectness", main)

@@ -1,0 +1,43 @@
+"""Stage predict: the object mask and the label map of every benchmark frame, each image by itself.
+
+params: data, predict; deps: models/amd.safetensors, the benchmark; out (kept): predictions/image. A sequence that
+is finished is not done again while its checkpoint, frames and code stay the same.
+"""
+
+from pathlib import Path
+
+import torch
+
+from amd.checkpoint import load_checkpoint
+from amd.data.benchmarks import open_benchmark
+from amd.files import run_lock, sha256
+from amd.params import Params
+from amd.progress import progress
+from amd.segmenter import segment_sequence
+from amd.tracking import Run
+from stages import run_stage
+from stages.receipts import discard, discard_others, origin, read_receipt, write_receipt
+
+CHECKPOINT = Path("models/amd.safetensors")
+OUT = Path("predictions/image")
+
+
+def main(params: Params, run: Run) -> None:
+    """Segment what is not there yet, and remove what is no longer in the benchmark."""
+    sequences = open_benchmark(params.data.benchmark, params.data.benchmark_root)
+    model, info = load_checkpoint(CHECKPOINT)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    weights = sha256(CHECKPOINT)
+    with run_lock(".amd/locks/predict", "predict"):
+        discard_others(OUT, params.data.benchmark, {sequence.name for sequence in sequences})
+        for sequence in progress(sequences, "predict", unit="sequences"):
+            made_from = origin(weights, sequence, params.predict)
+            if read_receipt(OUT, sequence, made_from) is None:
+                discard(OUT, sequence.dataset, sequence.name)
+                segment_sequence(model, info, sequence, OUT, sequence.dataset)
+                write_receipt(OUT, sequence, made_from, {})
+    run.metrics({"sequences": len(sequences), "frames": sum(len(sequence.frames) for sequence in sequences)})
+
+
+if __name__ == "__main__":
+    run_stage("predict", main)

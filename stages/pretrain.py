@@ -1,0 +1,48 @@
+"""Stage pretrain: shards to a pretrained checkpoint, with torchrun when there are several processes."""
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from amd.distributed import launch
+from amd.files import read_json, run_lock, sha256
+from amd.params import Params
+from amd.tracking import Run
+from stages import input_tags, run_stage
+
+INDEX = Path("data/shards/index.parquet")
+CHECKPOINT = Path("models/pretrained.safetensors")
+HISTORY = Path("metrics/pretrain.json")
+
+
+def main(params: Params, run: Run) -> None:
+    """Train, or go on training after an interruption; the state's folder names what is trained from what."""
+    state = Path(".amd/pretrain") / training_key(params)
+    arguments = {
+        "--index": INDEX,
+        "--state": state / "state.safetensors",
+        "--out": CHECKPOINT,
+        "--history": HISTORY,
+        "--lineage": json.dumps(input_tags(params)),
+    }
+    with run_lock(".amd/locks/pretrain", "pretrain"):
+        words = [str(word) for pair in arguments.items() for word in pair]
+        status = launch("amd.pretraining", words, params.pretrain.processes)
+        if status != 0:
+            sys.exit(status)
+        shutil.rmtree(state, ignore_errors=True)
+    history = read_json(HISTORY)
+    run.metrics({key: value for key, value in history.items() if key != "curve"})
+    run.artifact(HISTORY)
+
+
+def training_key(params: Params) -> str:
+    """A name for this training: it goes on only from a state of the same shards and parameters."""
+    content = [params.model.model_dump(), params.pretrain.model_dump(), sha256(INDEX)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    run_stage("pretrain", main)

@@ -1,0 +1,88 @@
+"""Receipts of adapted videos: what was finished from what, so that nothing is done twice and nothing stale is kept.
+
+`<out>/done/<dataset>/<sequence>.json` is written after a video's last prediction. It counts while all that the
+predictions were made from is the same, to the byte: checkpoint, settings, frames, code.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import amd
+from amd.data.benchmarks import Sequence, is_folder, visible_names
+from amd.errors import UserError
+from amd.evaluation.predictions import masks_folder, prediction_path, segments_folder
+from amd.files import read_json, sha256, write_json
+from amd.params import Adapt
+
+SCHEDULING = {"workers", "threads", "timeout_s", "retries"}  # settings that say how, not what, is computed
+CODE = ("adaptation.py", "distributed.py", "losses.py", "segmenter.py", "model/*.py", "data/images.py")
+
+
+def origin(checkpoint_sha256: str, sequence: Sequence, settings: Adapt) -> dict[str, str]:
+    """Hashes of all that the predictions of an adapted video are made from."""
+    return {
+        "checkpoint": checkpoint_sha256,
+        "settings": _hash(settings.model_dump(exclude=SCHEDULING)),
+        "frames": _hash([[frame.name, sha256(frame.image)] for frame in sequence.frames]),
+        "code": code_hash(),
+    }
+
+
+def code_hash() -> str:
+    """Hash of the library's files that adapt and segment a video."""
+    root = Path(amd.__file__).parent
+    files = sorted(path for pattern in CODE for path in root.glob(pattern))
+    return _hash([[str(path.relative_to(root)), sha256(path)] for path in files])
+
+
+def read_receipt(out: Path, sequence: Sequence, made_from: dict[str, str]) -> dict[str, Any] | None:
+    """The receipt of a video that is finished, with all its predictions there; None when it is to be done."""
+    try:
+        receipt = read_json(receipt_path(out, sequence.dataset, sequence.name))
+    except UserError:
+        return None
+    if not isinstance(receipt, dict) or receipt.get("origin") != made_from:
+        return None
+    folders = _prediction_folders(out, sequence.dataset)
+    paths = (prediction_path(folder, sequence.name, frame.name) for folder in folders for frame in sequence.frames)
+    return receipt if all(path.is_file() for path in paths) else None
+
+
+def write_receipt(out: Path, sequence: Sequence, made_from: dict[str, str], figures: dict[str, float]) -> None:
+    """Declare a video finished."""
+    write_json(receipt_path(out, sequence.dataset, sequence.name), {"origin": made_from, **figures})
+
+
+def discard(out: Path, dataset: str, name: str) -> None:
+    """Remove a video's receipt, then its predictions."""
+    receipt_path(out, dataset, name).unlink(missing_ok=True)
+    for folder in _prediction_folders(out, dataset):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def discard_others(out: Path, dataset: str, names: set[str]) -> list[str]:
+    """Remove the videos of `dataset` that are not in `names`; gives their names."""
+    folders = [folder for folder in _prediction_folders(out, dataset) if is_folder(folder)]
+    done = receipt_path(out, dataset, "any").parent
+    receipts = {name.removesuffix(".json") for name in visible_names(done)} if is_folder(done) else set()
+    strays = sorted({name for folder in folders for name in visible_names(folder)} | receipts)
+    removed = [name for name in strays if name not in names]
+    for name in removed:
+        discard(out, dataset, name)
+    return removed
+
+
+def receipt_path(out: Path, dataset: str, name: str) -> Path:
+    """Where the receipt of sequence `name` lies."""
+    return out / "done" / dataset / f"{name}.json"
+
+
+def _prediction_folders(out: Path, dataset: str) -> tuple[Path, Path]:
+    return masks_folder(out, dataset), segments_folder(out, dataset)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,34 @@
+"""Stage register: the model becomes a version in the registry, the champion if the gates let it through.
+
+params: data, register; deps: models/amd.safetensors, metrics/*, report/report.html; out: metrics/register.json.
+"""
+
+from pathlib import Path
+
+from amd.files import read_json, write_json
+from amd.params import Params
+from amd.registry import CHAMPION, register
+from amd.tracking import Run
+from stages import locked_hashes, run_stage
+
+
+def main(params: Params, run: Run) -> None:
+    """Register, and keep all metrics and the report with the run."""
+    result = register(
+        Path("models/amd.safetensors"),
+        scores=read_json("metrics/vos.json"),
+        training=read_json("metrics/pretrain.json"),
+        settings=params.register_,
+        run=run,
+        data_hash=locked_hashes().get(params.data.benchmark_root),
+    )
+    alias = CHAMPION if result.promoted else None
+    outcome = {"name": result.name, "version": result.version, "alias": alias, "promoted": result.promoted}
+    write_json("metrics/register.json", outcome | {"reason": result.reason, "uri": result.uri})
+    run.artifact(Path("metrics"), "metrics")
+    run.artifact(Path("report/report.html"), "report")
+    print(f"{result.uri} {'is now the champion' if result.promoted else 'is not the champion'}: {result.reason}")
+
+
+if __name__ == "__main__":
+    run_stage("register", main)

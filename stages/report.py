@@ -1,0 +1,102 @@
+"""Stage report: what every stage left behind, and pictures of the held-out sequences, as report/report.html."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from amd.checkpoint import load_checkpoint
+from amd.data.benchmarks import Sequence, open_benchmark
+from amd.errors import UserError
+from amd.evaluation.predictions import masks_folder
+from amd.files import read_json
+from amd.params import Params
+from amd.progress import progress
+from amd.report.page import Findings, make_report
+from amd.report.pictures import SequencePictures, picture_sequence
+from amd.tables import MANIFEST, PAIRS, read_table
+from amd.tracking import Run
+from stages import run_stage
+from stages.evaluate_vos import PREDICTIONS
+
+OUT = Path("report/report.html")
+CHECKPOINT = Path("models/amd.safetensors")
+PICTURED = 20  # sequences: keeps the file below 10 MB
+LINEAGE = ("git.", "params.", "version.", "dvc.")
+
+Content = TypeVar("Content")
+
+
+def main(params: Params, run: Run) -> None:
+    """Gather the run's files and write the page."""
+    vos = if_there("metrics/vos.json", read_json)
+    sequences, left_out, problems = pictures(params, vos)
+    make_report(
+        OUT,
+        Findings(
+            params=params,
+            lineage=lineage(run),
+            manifest=if_there("data/manifest.parquet", lambda path: read_table(path, MANIFEST)),
+            pairs=if_there("data/shards/pairs.parquet", lambda path: read_table(path, PAIRS)),
+            pretrain=if_there("metrics/pretrain.json", read_json),
+            objectness=if_there("metrics/objectness.json", read_json),
+            vos=vos,
+            sequences=sequences,
+            sequences_left_out=left_out,
+            problems=problems,
+        ),
+    )
+    run.artifact(OUT)
+    print(f"report: {OUT}, {OUT.stat().st_size / 1e6:.1f} MB")
+
+
+def if_there(path: str, read: Callable[[Path], Content]) -> Content | None:
+    """A file's content, None when there is no such file."""
+    return read(Path(path)) if Path(path).is_file() else None
+
+
+def lineage(run: Run) -> dict[str, str]:
+    """Where the run came from: the tags of the pipeline's run and of this stage's."""
+    tags = run.client.get_run(run.id).data.tags
+    parent = tags.get(MLFLOW_PARENT_RUN_ID, run.id)
+    tags = run.client.get_run(parent).data.tags | tags
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "mlflow.parent_run": parent,
+        **{key: value for key, value in sorted(tags.items()) if key.startswith(LINEAGE)},
+    }
+
+
+def pictures(params: Params, vos: dict | None) -> tuple[list[SequencePictures], int, list[str]]:
+    """The worst sequences in pictures, how many are left out, and what could not be shown."""
+    try:
+        model, info = load_checkpoint(CHECKPOINT)
+        sequences = open_benchmark(params.data.benchmark, params.data.benchmark_root)
+    except UserError as error:
+        return [], 0, [str(error)]
+    folders = {name: path for name, path in PREDICTIONS.items() if masks_folder(path, sequences[0].dataset).is_dir()}
+    problems = [f"{path}: no predictions there" for name, path in PREDICTIONS.items() if name not in folders]
+    judge = "adapted" if "adapted" in folders else "image"
+    pictured = []
+    for sequence in progress(worst_first(sequences, vos, judge)[:PICTURED], "report", unit="sequences"):
+        try:
+            pictured.append(picture_sequence(sequence, folders, judge, model, info))
+        except UserError as error:
+            problems.append(str(error))
+    return pictured, max(0, len(sequences) - PICTURED), problems
+
+
+def worst_first(sequences: list[Sequence], vos: dict | None, judge: str) -> list[Sequence]:
+    """Sequences by rising label-free J of the prediction `judge`; in the benchmark's order without scores."""
+    scores = (vos or {}).get("scores", {}).get(judge)
+    if scores is None:
+        return sequences
+    per_sequence = scores["label-free"]["sequences"]
+    j = {name: measures["J"]["mean"] for name, measures in per_sequence.items()}
+    return sorted(sequences, key=lambda sequence: j.get(sequence.name, 0.0))
+
+
+if __name__ == "__main__":
+    run_stage("report", main)
