@@ -79,9 +79,7 @@ def _trainable(model: AMD, settings: Adapt) -> AMD:
     return model
 
 
-def _draw(
-    frames: Tensor, settings: Adapt, rng: np.random.Generator, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _draw(frames: Tensor, settings: Adapt, rng: np.random.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
     """A batch of pairs B,3,h,w in [0, 1]; each pair shares its crop and its flip."""
     height, width = frames.shape[2:]
     crop_height, crop_width = (min(settings.crop or edge, edge) for edge in (height, width))

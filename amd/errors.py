@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read, and how programs end with them."""
 
 import functools
 import sys
@@ -12,6 +12,10 @@ class UserError(Exception):
     """
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal arrived and everything worth keeping was saved; the text says how to go on."""
+
+
 def exit_on_user_error(function: Callable[..., None]) -> Callable[..., None]:
     """A program's main function, with user errors as one line on stderr and exit status 2."""
 
@@ -22,8 +26,8 @@ def exit_on_user_error(function: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
-        except KeyboardInterrupt:
-            print("interrupted; the same command continues", file=sys.stderr)
+        except KeyboardInterrupt as interrupt:
+            print(str(interrupt) or "interrupted; the same command continues", file=sys.stderr)
             sys.exit(130)
 
     return wrapped

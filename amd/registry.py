@@ -98,8 +98,8 @@ def promote(name: str, version: str) -> Registration:
     client = connect(create=False)
     candidate = _find(client, f"models:/{name}/{version}")
     champion = _champion(client, name)
-    if champion is not None and champion.version == candidate.version:
-        return Registration(name, candidate.version, True, "it is the champion already")
+    if champion is not None and champion.version == str(candidate.version):
+        return Registration(name, champion.version, True, "it is the champion already")
     evidence = Evidence.from_tags(candidate.tags)
     if evidence is None:
         raise UserError(f"{name} version {version}: has no scores to judge by; register it with the register stage")

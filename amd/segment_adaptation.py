@@ -7,34 +7,35 @@ out while it is decoded, once: memory does not grow with its length. Pairs that 
 from collections import deque
 from collections.abc import Iterable
 from contextlib import closing
+from typing import TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 
 from amd.adaptation import adapt
 from amd.checkpoint import ModelInfo
 from amd.data.pairs import PairFilter, pair_change, thumbnail
 from amd.data.video import DecodeError, Source, read_frames
+from amd.errors import UserError
 from amd.model.amd import AMD
-from amd.params import Adapt, Shard
+from amd.params import Adapt, Section
 from amd.profiles import load_profile
 
 MOST_PAIRS = 64
 LARGEST_SHORT_EDGE = 400  # of the frames kept, where the model segments at their own size: the papers' training size
 
+SectionType = TypeVar("SectionType", bound=Section)
 Pair = tuple[np.ndarray, np.ndarray]
 
 
 def adaptation_settings(info: ModelInfo, iterations: int) -> Adapt:
     """The settings that the model was made with, else the papers', with `iterations`."""
-    stored = info.params.get("adapt")
-    settings = Adapt.model_validate(stored) if stored else load_profile("paper").adapt
-    return settings.model_copy(update={"iterations": iterations})
+    return _section(info, load_profile("paper").adapt).model_copy(update={"iterations": iterations})
 
 
 def adapt_to_source(model: AMD, info: ModelInfo, source: Source, settings: Adapt) -> AMD | None:
     """A copy of `model` adapted to `source`; None when nothing moves in it. UserError as amd.adaptation.adapt."""
-    stored = info.params.get("shard")
-    shard = Shard.model_validate(stored) if stored else load_profile("paper").shard
+    shard = _section(info, load_profile("paper").shard)
     with closing(read_frames(source, info.short_edge or LARGEST_SHORT_EDGE)) as frames:
         pairs = sample_pairs(_images(frames), settings.gap, PairFilter(shard.min_change, shard.max_change))
     if not pairs:
@@ -62,6 +63,15 @@ def sample_pairs(images: Iterable[np.ndarray], gap: int, judge: PairFilter, most
             moving += 1
         recent.append((image, small))
     return pairs
+
+
+def _section(info: ModelInfo, default: SectionType) -> SectionType:
+    """A section of the parameters that the model was made with; what is not told is the default's."""
+    name = type(default).__name__.lower()
+    try:
+        return type(default).model_validate(default.model_dump() | info.params.get(name, {}))
+    except (ValidationError, TypeError) as error:
+        raise UserError(f"the model's own {name} parameters are damaged ({str(error).splitlines()[0]})") from None
 
 
 def _images(frames: Iterable) -> Iterable[np.ndarray]:

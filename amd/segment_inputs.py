@@ -13,6 +13,7 @@ are kept as long as the model, its settings and the input's files are those of t
 import hashlib
 import json
 import shutil
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -147,29 +148,32 @@ def _segmented(source: Source, setup: Setup, folder: Path) -> dict:
     """The columns of an input's row, from its receipt when it is done already."""
     if source.problem:
         raise UserError(source.problem)
-    key = setup.key(source)
+    key, promised = setup.key(source), _promised(source)
     row = _resume(folder, key)
     if row is None or not _is_whole(source, row, setup.wanted, folder):
         write_json(folder / RECEIPT, {"key": key, "row": None})
-        row = _segment(source, setup, folder)
+        row = _segment(source, setup, folder, promised)
         write_json(folder / RECEIPT, {"key": key, "row": row})
     return row
 
 
-def _segment(source: Source, setup: Setup, folder: Path) -> dict:
-    promised = _promised(source)
+def _segment(source: Source, setup: Setup, folder: Path, promised: int | None) -> dict:
+    start = time.monotonic()
     model, warnings = setup.model, []
     if setup.adapt is not None:
         model, warnings = _adapted(source, setup)
     done = segment_source(model, source, setup.wanted, folder, promised)
     if done.damage and source.frame_names is not None:  # whoever made the folder can mend it
-        raise UserError(f"only the first {done.frames} of {promised} images are segmented ({done.damage})")
+        raise UserError(
+            f"only the first {done.frames} of {promised} images are segmented ({done.damage}); mend the folder, or "
+            "give images that are no video one by one"
+        )
     return {
         "frames": done.frames,
         "width": done.width,
         "height": done.height,
         "mean_area": done.area / done.frames,  # share of the frame
-        "seconds": round(done.seconds, 3),
+        "seconds": round(time.monotonic() - start, 3),  # with the adaptation
         "fps": round(done.frames / done.seconds, 3),  # frames segmented a second
         "warnings": warnings + _doubts(source, done, promised),
     }

@@ -83,14 +83,14 @@ def connect(create: bool = True) -> MlflowClient:
     if not create and database and not database.exists():
         raise UserError(f"{database}: no such MLflow store; run in the project's folder or set MLFLOW_TRACKING_URI")
     try:
-        client = MlflowClient(uri)
         with _store_lock(uri):
+            client = MlflowClient(uri)  # makes the tables
             if client.get_experiment_by_name(EXPERIMENT) is None:
                 location = str(database.parent / "mlartifacts") if database else None
                 client.create_experiment(EXPERIMENT, artifact_location=location)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        shown = re.sub(r"//[^/@]*@", "//", uri)  # without a password
-        raise UserError(f"MLflow store {shown}: {str(error).splitlines()[0]}") from None
+        message = f"MLflow store {uri}: {str(error).splitlines()[0]}"
+        raise UserError(re.sub(r"//[^/@\s]*@", "//", message)) from None  # without a password
     return client
 
 

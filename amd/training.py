@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from amd.distributed import Process, mean_over_processes
-from amd.errors import UserError
+from amd.errors import Interrupted, UserError
 from amd.progress import progress
 from amd.training_state import load_state, save_state
 
@@ -59,10 +59,6 @@ class Watcher(Protocol):
         """An iteration ended; the objective holds the weights after it."""
 
 
-class Interrupted(Exception):
-    """SIGINT or SIGTERM arrived; the state was saved."""
-
-
 def train(
     objective: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -94,7 +90,7 @@ def train(
             if done.iteration % settings.log_every == 0 or done.iteration == settings.iterations:
                 row = meter.row(done.iteration, _rate(optimiser), done.skipped)
                 done.history.append(row)
-                bar.set_postfix_str(f"loss {row['loss']:.4f}, waits {row['data_wait_share']:.1%}")
+                bar.set_postfix_str(f"loss {row.get('loss', math.nan):.4f}, waits {row['data_wait_share']:.1%}")
                 if watcher is not None and process.leads:
                     watcher.logged(row)
             if watcher is not None and process.leads:
@@ -104,7 +100,7 @@ def train(
             if stop or done.iteration % settings.checkpoint_every == 0 or done.iteration == settings.iterations:
                 _save(state, objective, optimiser, done, process)
             if stop and done.iteration < settings.iterations:
-                raise Interrupted(f"stopped at iteration {done.iteration}; the same command continues from there")
+                raise Interrupted(f"training: stopped at iteration {done.iteration}; the same command continues from there")
     return done
 
 

@@ -23,6 +23,7 @@ from amd.tracking import Run
 PAIRS = 4  # in a picture, at most
 MARGIN = 2  # pixels around a tile
 HEADING = 14  # pixels of the line that names the columns
+BACKGROUND = 205  # grey, beside which white tiles are seen
 
 
 class PretrainWatcher:
@@ -92,11 +93,10 @@ def _flow_tile(flow: Tensor, size: torch.Size) -> np.ndarray:
 
 
 def _sheet(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """All tiles on white, a row per pair, under the names of the columns."""
+    """All tiles on grey, a row per pair, under the names of the columns."""
     pairs, height, width = next(iter(columns.values())).shape[:3]
-    sheet = np.full(
-        (HEADING + pairs * (height + MARGIN) + MARGIN, len(columns) * (width + MARGIN) + MARGIN, 3), 255, np.uint8
-    )
+    size = (HEADING + pairs * (height + MARGIN) + MARGIN, len(columns) * (width + MARGIN) + MARGIN, 3)
+    sheet = np.full(size, BACKGROUND, np.uint8)
     for column, (name, tiles) in enumerate(columns.items()):
         left = MARGIN + column * (width + MARGIN)
         cv2.putText(sheet, name, (left, HEADING - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (40, 40, 40), 1, cv2.LINE_AA)

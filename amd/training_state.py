@@ -56,10 +56,14 @@ def load_state(path: Path, objective: nn.Module, optimiser: torch.optim.Optimize
 
 def _restore_optimiser(objective: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     indices = {name: index for index, name in _parameter_names(objective, optimiser).items()}
+    parameters = dict(objective.named_parameters())
     content = optimiser.state_dict()
     content["state"] = {}
     for name, tensor in tensors.items():
         parameter, key = name.rsplit(".", 1)
+        if tensor.shape == parameters[parameter].shape:
+            # In the parameter's memory format: a fused optimiser pairs the two element by element as they lie.
+            tensor = torch.empty_like(parameters[parameter]).copy_(tensor).detach()
         content["state"].setdefault(indices[parameter], {})[key] = tensor
     optimiser.load_state_dict(content)
 

@@ -1,14 +1,17 @@
 """Stage corpus: the built-in clips with exact masks, under data/corpus."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from amd.data.synthetic import make_corpus
 from amd.params import Params
-from amd.tracking import Run
 from stages import run_stage
 
+if TYPE_CHECKING:
+    from amd.tracking import Run
 
-def main(params: Params, run: Run) -> None:
+
+def main(params: Params, run: "Run") -> None:
     """Write the corpus that params.yaml describes."""
     make_corpus(Path("data/corpus"), params.corpus)
 

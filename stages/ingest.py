@@ -1,29 +1,35 @@
-"""Stage: every input accepted or rejected. params: data, ingest, shard; out: data/manifest.parquet and .md."""
+"""Stage ingest: every input accepted or rejected, in data/manifest.parquet and, readable, data/manifest.md."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from amd.data.examination import Limits
 from amd.data.manifest import ingest
 from amd.data.validation import reason_counts, validation_report
 from amd.errors import UserError
 from amd.files import run_lock, write_text
-from amd.params import load_params
+from amd.params import Params
 from amd.tables import MANIFEST, write_table
+from stages import run_stage
+
+if TYPE_CHECKING:
+    from amd.tracking import Run
 
 MANIFEST_PATH = Path("data/manifest.parquet")
 REPORT_PATH = Path("data/manifest.md")
 MEMORY = Path(".amd/ingest")  # DVC removes a stage's outputs before it runs; what was examined lives here
 
 
-def main() -> None:
+def main(params: Params, run: "Run") -> None:
     """Examine data.videos; UserError when nothing in it can be used."""
-    params = load_params()
     with run_lock(".amd/locks/ingest", "ingest"):
         memory = MEMORY / f"{Limits.of(params.ingest, params.shard).key()}.parquet"
         rows = ingest(Path(params.data.videos), params.ingest, params.shard, memory)
         write_table(MANIFEST_PATH, MANIFEST, rows)
         write_text(REPORT_PATH, validation_report(rows))
     accepted = sum(row["status"] == "accepted" for row in rows)
+    run.metrics({"accepted": accepted, "rejected": len(rows) - accepted})
+    run.artifact(REPORT_PATH)
     if accepted == 0:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in reason_counts(rows))
         raise UserError(f"{params.data.videos}: none of {len(rows)} inputs can be used: {reasons}; see {REPORT_PATH}")
@@ -31,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("ingest", main)

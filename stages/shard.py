@@ -1,26 +1,29 @@
-"""Stage: frame pairs in shards. params: shard; dep: data/manifest.parquet; out (kept): data/shards."""
+"""Stage shard: frame pairs of the accepted inputs, in data/shards, whose unchanged videos are kept."""
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from amd.data.shards import write_shards
-from amd.errors import exit_on_user_error
 from amd.files import run_lock
-from amd.params import load_params
+from amd.params import Params
 from amd.tables import INDEX, MANIFEST, PAIRS, read_table
+from stages import run_stage
+
+if TYPE_CHECKING:
+    from amd.tracking import Run
 
 FOLDER = Path("data/shards")
 
 
-@exit_on_user_error
-def main() -> None:
+def main(params: Params, run: "Run") -> None:
     """Bring the shards up to date with the manifest and params.yaml, and say what they hold."""
-    shard = load_params().shard
     with run_lock(".amd/locks/shard", "shard"):
         rows = read_table("data/manifest.parquet", MANIFEST)
         start = time.monotonic()
-        new_pairs = write_shards([row for row in rows if row["status"] == "accepted"], FOLDER, shard)
+        new_pairs = write_shards([row for row in rows if row["status"] == "accepted"], FOLDER, params.shard)
         seconds = time.monotonic() - start
+        run.metrics({"new_pairs": new_pairs, "seconds": seconds})
         print(_totals(), f"{new_pairs} new pairs in {seconds:.1f} s ({new_pairs / seconds:.0f} pairs/s)", sep="; ")
 
 
@@ -35,4 +38,4 @@ def _totals() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("shard", main)

@@ -20,7 +20,8 @@ def main() -> None:
 report      {root / "report/report.html"}
 masks       {root / "predictions/adapted/masks"} (adapted), {root / "predictions/image/masks"} (per image)
 scores      {root / "metrics/vos.json"}
-            label-free J: {scores["image"]["label_free_J"]:.3f} per image, {scores["adapted"]["label_free_J"]:.3f} adapted
+            label-free J: {scores["image"]["label_free_J"]:.3f} per image, \
+{scores["adapted"]["label_free_J"]:.3f} adapted
 MLflow      sqlite:///{root / "mlflow.db"}
             see it with: .venv/bin/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
 model       {registered["name"]} version {registered["version"]} ({alias}: {registered["reason"]})

@@ -19,6 +19,7 @@ from mlflow.pyfunc import PyFuncModel
 from PIL import Image
 from safetensors.torch import load_file
 
+import amd
 from amd.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
 from amd.data.benchmarks import davis2016
 from amd.data.images import write_labels, write_mask
@@ -27,6 +28,7 @@ from amd.evaluation.predictions import masks_folder, prediction_path, segments_f
 from amd.evaluation.vos import score_run
 from amd.files import read_json, sha256, write_json
 from amd.gates import Champion, Evidence, judge
+from amd.loading import resolve_model
 from amd.model.amd import AMD, Architecture
 from amd.model.inference import object_mask, soft_masks
 from amd.params import Register
@@ -258,6 +260,7 @@ def test_pull_gives_the_checkpoint_back(store: Path, checkpoint: Path, tmp_path:
     assert ours.keys() == pulled.keys()
     assert all(torch.equal(ours[name], pulled[name]) for name in ours)
     assert sha256(pull("models:/pulled/2")) == sha256(second)
+    assert resolve_model("models:/pulled/2")[1].object_segment == OBJECT
     assert sha256(pull("models:/pulled/2", tmp_path / "mine.safetensors")) == sha256(second)
     assert [entry.name for entry in path.parent.iterdir()] == ["model.safetensors"]
 
@@ -368,9 +371,9 @@ def test_the_pyfunc_refuses_what_is_no_image(wrong: object, travelled: PyFuncMod
         travelled.predict(wrong)
 
 
-def test_the_pyfunc_runs_its_own_code_beside_ours(travelled: PyFuncModel, checkpoint: Path):
+def test_the_pyfunc_runs_its_own_code_beside_ours(travelled: PyFuncModel):
+    assert sys.modules["amd"] is amd
     assert sys.modules["amd.checkpoint"].load_checkpoint is load_checkpoint
-    assert Path(sys.modules["amd"].__file__).parent == REPOSITORY / "amd"
     assert not [folder for folder in sys.path if "pyfunc" in folder]
     model = travelled.unwrap_python_model()
     assert model._inference.soft_masks is not soft_masks

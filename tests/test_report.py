@@ -238,7 +238,7 @@ def test_headlines_come_label_free_first(page: Page):
     means = [np.mean([j_of(name, sequence) for sequence in ("ant", "bee")]) for name in ("adapted", "image")]
     np.testing.assert_allclose(big, means * 2, atol=5.1e-4)  # segment 2 is the oracle's as well
     verdict = page.texts["p"][1]
-    assert f"J {means[0]:.3f} on 2 held-out sequences of davis2016" in verdict
+    assert f"J {means[0]:.3f} on 2 held-out sequences of davis2016 (adapted masks)" in verdict
     assert f"{means[0] - means[1]:+.3f}" in verdict
     assert "helps 2 of 2" in verdict
 
@@ -351,6 +351,14 @@ def test_a_sequence_that_was_not_adapted_is_shown_without(project: Path):
     shown = [image["alt"] for image in page.all("img")]
     assert not any(alt.startswith("bee") and alt.endswith("adapted") for alt in shown)
     assert sum(alt.startswith("bee") for alt in shown) == 3 * 4
+
+
+def test_without_predictions_frames_are_chosen_by_place(project: Path):
+    shutil.rmtree("predictions")
+    run_stage("report", report.main)
+    page = Page((project / "report/report.html").read_text())
+    assert page.texts["h4"][:3] == ["Frame 00001, first", "Frame 00003, middle", "Frame 00004, last"]
+    assert sum(image["alt"].startswith("ant") for image in page.all("img")) == 3 * 3
 
 
 def test_large_benchmarks_show_the_worst(project: Path, monkeypatch: pytest.MonkeyPatch):

@@ -25,6 +25,7 @@ from amd.errors import UserError
 from amd.files import run_lock
 from amd.params import Shard
 from amd.tables import INDEX, MANIFEST, PAIRS, read_table, write_table
+from stages import run_stage
 from stages import shard as stage
 
 SHARD = Shard(
@@ -299,10 +300,10 @@ def test_the_stage_shards_what_was_accepted_and_says_so(rows, tmp_path, monkeypa
     Path("params.yaml").write_text(parameters)
     rejected = rows[2] | {"status": "rejected", "reason": "duplicate"}
     write_table("data/manifest.parquet", MANIFEST, [*rows[:2], rejected])
-    stage.main()
+    run_stage("shard", stage.main)
     assert "20 pairs of 2 videos in 2 shards" in capsys.readouterr().out
-    stage.main()
+    run_stage("shard", stage.main)
     assert "; 0 new pairs" in capsys.readouterr().out
     with run_lock(".amd/locks/shard", "another"), pytest.raises(SystemExit, match="2"):
-        stage.main()
+        run_stage("shard", stage.main)
     assert "shard: another run is at work" in capsys.readouterr().err

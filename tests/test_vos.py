@@ -16,7 +16,7 @@ from amd.errors import UserError
 from amd.evaluation.predictions import check_predictions, prediction_path, read_segments
 from amd.evaluation.vos import oracle_segment, run_score, score_masks, score_prediction, score_run
 from amd.tables import SCORES, read_table, write_table
-from stages import evaluate_vos
+from stages import evaluate_vos, run_stage
 
 HEIGHT, WIDTH = 30, 40
 LENGTHS = {"bear": 5, "dog": 4}
@@ -307,7 +307,7 @@ def test_the_stage_writes_scores(
         predict(sequences, tmp_path / "predictions" / kind / "masks/davis2016", shift(4))
         predict_segments(sequences, tmp_path / "predictions" / kind / "segments/davis2016")
     monkeypatch.chdir(tmp_path)
-    evaluate_vos.main()
+    run_stage("evaluate_vos", evaluate_vos.main)
     report = json.loads(Path("metrics/vos.json").read_text())
     assert report["summary"]["adapted"]["label_free_J"] == pytest.approx(60 / 140)
     assert list(report["scores"]["adapted"]) == ["label-free", "oracle"]

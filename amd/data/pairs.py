@@ -26,9 +26,7 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     scale = THUMBNAIL / min(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=interpolation).astype(
-        np.float32
-    )
+    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=interpolation).astype(np.float32)
 
 
 def pair_change(first: np.ndarray, second: np.ndarray) -> float:

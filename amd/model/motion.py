@@ -135,7 +135,8 @@ class MotionPathway(nn.Module):
 
 def standardise(features: Tensor) -> Tensor:
     """Features of every image at mean 0 and deviation 1, so that products compare patterns and not brightness."""
-    return F.layer_norm(features.float(), features.shape[1:]).to(features.dtype)
+    deviation, mean = torch.std_mean(features.float(), (1, 2, 3), keepdim=True)
+    return ((features - mean) / (deviation + 1e-5)).to(features.dtype)
 
 
 def upsample(flow: Tensor, times: int) -> Tensor:

@@ -71,8 +71,8 @@ def verdict(findings: Findings) -> str:
     protocol = scores[best]["label-free"]["protocol"]
     sentences = [
         f"J {_mean(scores, best, 'label-free'):.3f} on {protocol['sequences']} held-out sequences of "
-        f"{protocol['dataset']}, {TITLES.get(best, best)}, with no label in training, in adaptation or in the choice "
-        "of the object segment."
+        f"{protocol['dataset']} ({TITLES.get(best, best)} masks), with no label in training, in adaptation or in the "
+        "choice of the object segment."
     ]
     if best == "adapted" and "image" in scores:
         sentences.append(_gain_in_words(scores))

@@ -6,7 +6,7 @@ pictures of its worst, median and best frame as data URIs.
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from amd.adaptation import shrink
 from amd.checkpoint import ModelInfo
 from amd.data.benchmarks import BenchmarkFrame, Sequence
 from amd.data.images import read_image, read_mask
+from amd.errors import UserError
 from amd.evaluation.predictions import masks_folder, prediction_path, read_prediction
 from amd.metrics import jaccard
 from amd.model.amd import AMD
@@ -38,7 +39,7 @@ class FramePictures:
     """One frame: its data URIs by kind (frame, truth, flow, or a prediction's name); None where there is none."""
 
     name: str
-    rank: str  # worst | median | best
+    rank: str  # worst | median | best, or first | middle | last, or only
     index: int  # in the curve
     scores: dict[str, float]  # J by prediction
     pictures: dict[str, str | None]
@@ -67,15 +68,19 @@ def segment_colour(segment: int) -> str:
 def picture_sequence(
     sequence: Sequence, folders: Mapping[str, Path], judge: str, model: AMD, info: ModelInfo
 ) -> SequencePictures:
-    """Pictures of a sequence, its frames chosen by the J of the prediction `judge`.
+    """Pictures of a sequence, its frames chosen by the J of the prediction `judge`, else of another, else by place.
 
     `folders` are those of the predictions by name. A prediction with missing frames has no curve. Raises
-    UserError for files that are damaged or of the wrong size.
+    UserError for files that are damaged or of the wrong size, and for a sequence without a frame that counts.
     """
     frames = sequence.scored_frames
+    if not frames:
+        raise UserError(f"sequence {sequence.name}: no annotated frame counts, so none is shown")
     curves = {name: _curve(sequence, masks_folder(folder, sequence.dataset)) for name, folder in folders.items()}
     curves = {name: curve for name, curve in curves.items() if curve is not None}
-    chosen = representatives(curves.get(judge) or [0.0] * len(frames))
+    by_place = representatives(range(len(frames)), ("first", "middle", "last"))
+    curve = curves.get(judge) or next(iter(curves.values()), None)
+    chosen = representatives(curve) if curve else by_place
     flows = {index: _segment_flow(sequence, frames[index], model, info) for index in chosen}
     longest = max((float(np.hypot(*flow).max()) for flow in flows.values() if flow is not None), default=0.0)
     pictures = [
@@ -92,13 +97,16 @@ def picture_sequence(
     return SequencePictures(sequence.name, curves, pictures, longest)
 
 
-def representatives(scores: list[float]) -> dict[int, str]:
+def representatives(
+    scores: Iterable[float], ranks: tuple[str, str, str] = ("worst", "median", "best")
+) -> dict[int, str]:
     """Worst, median and best index of `scores`, worst first, each index once; "only" when there is one."""
+    scores, (low, median, high) = list(scores), ranks
     order = sorted(range(len(scores)), key=lambda index: (scores[index], index))
     if len(order) == 1:
         return {order[0]: "only"}
-    middle = {order[len(order) // 2]: "median"} if len(order) > 2 else {}
-    return {order[0]: "worst"} | middle | {order[-1]: "best"}
+    middle = {order[len(order) // 2]: median} if len(order) > 2 else {}
+    return {order[0]: low} | middle | {order[-1]: high}
 
 
 def draw_truth(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
