@@ -93,6 +93,10 @@ def fill(model: AMD, tensors: Mapping[str, Tensor], path: Path | str) -> None:
     model.load_state_dict(tensors)
 
 
+def _is_state_dict(state: dict) -> bool:
+    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
+
+
 def load_reference(path: Path | str) -> tuple[AMD, ModelInfo]:
     """Read the published reference's `.pth` (also with `module.` prefixes, also inside `state_dict`).
 
@@ -107,7 +111,7 @@ def load_reference(path: Path | str) -> tuple[AMD, ModelInfo]:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a plain PyTorch state dict; nothing in it was run ({reason})") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not _is_state_dict(state):
         raise UserError(f"{path}: holds no state dict of tensors")
     try:
         renamed = from_reference(state)

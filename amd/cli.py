@@ -5,12 +5,14 @@ needs them, so that help and mistakes in the arguments answer at once.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from amd import commands
 from amd.errors import UserError, exit_on_user_error
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 MANUAL = """\
 Learn to see objects from unlabeled video, and segment images and videos with what was learnt.
@@ -29,7 +31,7 @@ examples
   amd profile quickstart                                       write params.yaml
   amd doctor my_videos                                         what can be used of these videos?
   amd segment clip.mp4 --model models:/amd@champion --out out --overlay
-  amd score --dataset davis2016 --root DAVIS --predictions out/masks
+  amd score --dataset davis2016 --root DAVIS --predictions predictions/adapted/masks/davis2016
 
 exit status: 0 well, 2 a mistake or a failed input (one line on stderr says which), 130 interrupted
 """
@@ -98,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(subparsers, name: str, call, summary: str, text: str, example: str) -> argparse.ArgumentParser:
+def _command(
+    subparsers: Commands, name: str, call: Callable[..., None] | None, summary: str, text: str, example: str
+) -> argparse.ArgumentParser:
     """A command's parser: `summary` stands in the list, `text` and `example` in its own help."""
     parser = subparsers.add_parser(
         name,
@@ -111,7 +115,7 @@ def _command(subparsers, name: str, call, summary: str, text: str, example: str)
     return parser
 
 
-def _segment(subparsers) -> None:
+def _segment(subparsers: Commands) -> None:
     example = "amd segment clip.mp4 photos/*.jpg frames/ --model models:/amd@champion --out out --overlay --adapt 100"
     parser = _command(subparsers, "segment", commands.segment, "masks of images and videos", SEGMENT, example)
     parser.add_argument("paths", metavar="INPUT", nargs="+", type=Path, help="an image, a folder or a video")
@@ -125,7 +129,7 @@ def _segment(subparsers) -> None:
     parser.add_argument("--segment", metavar="K", type=int, help="take segment K for the object")
 
 
-def _score(subparsers) -> None:
+def _score(subparsers: Commands) -> None:
     example = "amd score --dataset davis2016 --root DAVIS --predictions masks/davis2016 --json scores.json"
     parser = _command(subparsers, "score", commands.score, "J and F of masks on a benchmark", SCORE, example)
     parser.add_argument("--dataset", required=True, metavar="NAME", help="davis2016")
@@ -134,7 +138,7 @@ def _score(subparsers) -> None:
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the scores with their protocol")
 
 
-def _doctor(subparsers) -> None:
+def _doctor(subparsers: Commands) -> None:
     example = "amd doctor my_videos clip.mkv\n  amd doctor --dataset davis2016 --root DAVIS"
     parser = _command(subparsers, "doctor", commands.doctor, "what is wrong with data", DOCTOR, example)
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="a video, a folder or a split file")
@@ -142,7 +146,7 @@ def _doctor(subparsers) -> None:
     parser.add_argument("--root", metavar="DIR", type=Path, help="the benchmark's folder")
 
 
-def _import(subparsers) -> None:
+def _import(subparsers: Commands) -> None:
     text = "Rewrite the published reference's weights as a checkpoint. Code that is pickled in the file is not run."
     example = "amd import amd_pretrained.pth --out reference.safetensors"
     parser = _command(subparsers, "import", commands.import_, "the reference's weights as a checkpoint", text, example)
@@ -150,7 +154,7 @@ def _import(subparsers) -> None:
     parser.add_argument("--out", required=True, metavar="CKPT", type=Path, help="the checkpoint, .safetensors")
 
 
-def _models(subparsers) -> None:
+def _models(subparsers: Commands) -> None:
     text = "Look at the registered models, move the alias champion, or get one as a checkpoint file."
     parser = _command(subparsers, "models", None, "registered models", text, "amd models list")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -169,7 +173,7 @@ def _models(subparsers) -> None:
     pull.add_argument("--out", required=True, metavar="CKPT", type=Path, help="the file, or a folder for it")
 
 
-def _profile(subparsers) -> None:
+def _profile(subparsers: Commands) -> None:
     parser = _command(subparsers, "profile", commands.profile, "write params.yaml", PROFILE, "amd profile paper")
     parser.add_argument("name", choices=("quickstart", "paper"))
     parser.add_argument(

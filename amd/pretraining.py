@@ -133,7 +133,6 @@ def main() -> None:
         if process.leads:
             info = ModelInfo(
                 architecture=model.architecture,
-                short_edge=params.predict.short_edge,
                 params=params.model_dump(by_alias=True),
                 lineage=arguments.lineage,
             )

@@ -214,7 +214,7 @@ def _resume(folder: Path, key: dict) -> dict | None:
         if folder.exists() and any(folder.iterdir()):
             raise UserError(f"{folder}: was not made by amd segment; move it away or choose another --out")
         return None
-    receipt = read_json(folder / RECEIPT)
+    receipt = _read_receipt(folder / RECEIPT)
     if receipt["key"] == key:
         return receipt["row"]
     if receipt["key"]["path"] != key["path"]:
@@ -224,6 +224,13 @@ def _resume(folder: Path, key: dict) -> dict | None:
     for overlay in folder.glob("overlay.*"):
         overlay.unlink()
     return None
+
+
+def _read_receipt(path: Path) -> dict:
+    receipt = read_json(path)
+    if isinstance(receipt, dict) and isinstance(receipt.get("key"), dict) and "path" in receipt["key"]:
+        return {"row": None, **receipt}
+    raise UserError(f"{path}: not a receipt of amd segment; remove its folder")
 
 
 def _is_whole(source: Source, row: dict, wanted: Wanted, folder: Path) -> bool:

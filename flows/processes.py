@@ -81,8 +81,8 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 def _lives(group: int) -> bool:
     """Whether a process of the group runs; one that ended and waits for its parent does not count."""
-    for process in psutil.process_iter(["status"]):
-        with suppress(ProcessLookupError, PermissionError):
-            if process.info["status"] != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == group:
+    for number in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if os.getpgid(number) == group and psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
                 return True
     return False

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -23,15 +24,12 @@ from amd.data.synthetic import make_corpus
 from amd.errors import UserError
 from amd.model.amd import AMD, Architecture
 from amd.params import load_params
-from amd.tracking import EXPERIMENT, connect
 from flows.adapt import adapt_videos, devices, share
 from flows.pipeline import pipeline, stage_order
 from flows.processes import Programs, process_group
 from stages.receipts import code_hash, origin, read_receipt, write_receipt
 
 # isort: split
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.testing.utilities import prefect_test_harness
@@ -39,7 +37,7 @@ from prefect.testing.utilities import prefect_test_harness
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLIPS = ("clip-0000", "clip-0001", "clip-0002")
 DVC = (sys.executable, "-m", "dvc")
-ADAPT = {"iterations": 1, "pairs": 1, "workers": 2, "threads": 1, "retries": 1, "timeout_s": 120.0}
+ADAPT = {"iterations": 0, "pairs": 1, "workers": 2, "threads": 1, "retries": 1, "timeout_s": 120.0}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,11 +111,15 @@ def wanted(name: str) -> set[str]:
 
 def programs_of(project: Path) -> int:
     """How many programs of single videos run in `project`."""
-    found = psutil.process_iter(["cmdline", "cwd"])
-    return sum(
-        "stages.adapt_video" in (process.info["cmdline"] or []) and process.info["cwd"] == str(project)
-        for process in found
-    )
+    return sum(runs_a_video(process, project) for process in psutil.process_iter())
+
+
+def runs_a_video(process: psutil.Process, project: Path) -> bool:
+    try:  # a leader of its group: for a moment, what a program starts looks like the program
+        video = "stages.adapt_video" in process.cmdline() and os.getpgid(process.pid) == process.pid
+        return video and process.cwd() == str(project)
+    except (psutil.Error, ProcessLookupError, PermissionError):
+        return False
 
 
 @contextmanager
@@ -171,7 +173,6 @@ def test_failed_video_is_reported_and_alone_done_again(project: Path) -> None:
     rows = report["per_video"]
     assert (set(rows), report["videos"], report["failed"]) == (set(CLIPS), 3, 0)
     assert report["seconds"] == pytest.approx(sum(rows[name]["seconds"] for name in CLIPS))
-    assert all(rows[name]["iterations"] == 1 and rows[name]["first_loss"] > 0 for name in CLIPS)
     second = receipts()
     assert {name: second[name] for name in first} == first
     assert written("clip-0001") == wanted("clip-0001")
@@ -179,8 +180,9 @@ def test_failed_video_is_reported_and_alone_done_again(project: Path) -> None:
     list_clips("clip-0000")
     change("adapt", iterations=2)
     row = adapt_videos()["per_video"]["clip-0000"]
-    assert row["iterations"] == 2
-    assert row["first_loss"] == pytest.approx(rows["clip-0000"]["first_loss"])
+    assert (rows["clip-0000"]["iterations"], row["iterations"]) == (0, 2)
+    assert row["first_loss"] > 0
+    assert row["last_loss"] != row["first_loss"]
     assert receipts().keys() == {"clip-0000"}
     assert receipts()["clip-0000"] > second["clip-0000"]
     assert written("clip-0001") == written("clip-0002") == set()
@@ -245,11 +247,13 @@ def test_missing_checkpoint(project: Path) -> None:
 def test_stage_that_is_ended_ends_its_programs_and_runs(project: Path) -> None:
     """The stage as DVC runs it, with its own temporary server and MLflow."""
     change("adapt", iterations=100_000)
-    stage = subprocess.Popen([sys.executable, "-m", "flows.adapt"], stderr=subprocess.PIPE, text=True)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    words = [sys.executable, "-m", "flows.adapt"]
+    stage = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: len(runs("RUNNING")) == 4, 90)
+        wait_for(lambda: len(runs("RUNNING")) == 4, 180)
         stage.terminate()
-        message = stage.communicate(timeout=60)[1]
+        message = stage.communicate(timeout=120)[1]
     finally:
         stage.kill()
     assert stage.returncode == 130
@@ -257,33 +261,37 @@ def test_stage_that_is_ended_ends_its_programs_and_runs(project: Path) -> None:
     assert "Traceback" not in message
     assert programs_of(project) == 0
     assert not Path("predictions/adapted/done").exists()
-    ended = {run.info.run_name: run for run in runs("FAILED")}
-    assert ended.keys() == {"pipeline", "adapt", "clip-0000", "clip-0001"}
-    assert ended["clip-0001"].data.tags["mlflow.parentRunId"] == ended["adapt"].info.run_id
+    adapt, first, second, parent = runs("FAILED")
+    assert [run[0] for run in (adapt, first, second, parent)] == ["adapt", "clip-0000", "clip-0001", "pipeline"]
+    assert adapt[2] == parent[1]
+    assert first[2] == second[2] == adapt[1]
     assert (project / ".amd/prefect").is_dir()
 
 
-def runs(status: str) -> list[Run]:
-    """The MLflow runs of the current folder that are in a state."""
-    if not Path("mlflow.db").exists():
-        return []
-    try:
-        client = connect()
-        return client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id], f"status = '{status}'")
-    except (UserError, MlflowException):  # being set up
+def runs(status: str) -> list[tuple[str, str, str]]:
+    """Name, number and parent of the MLflow runs of the current folder that are in a state."""
+    query = """SELECT runs.name, runs.run_uuid, coalesce(tags.value, '') FROM runs LEFT JOIN tags
+        ON tags.run_uuid = runs.run_uuid AND tags.key = 'mlflow.parentRunId' WHERE runs.status = ? ORDER BY runs.name"""
+    try:  # not through MLflow: this must not set the store up
+        with closing(sqlite3.connect("file:mlflow.db?mode=ro", uri=True)) as store:
+            return store.execute(query, [status]).fetchall()
+    except sqlite3.OperationalError:
         return []
 
 
-def test_programs_end_when_the_flow_is_killed(project: Path) -> None:
+def test_program_ends_with_a_parent_that_is_killed(project: Path) -> None:
     change("adapt", iterations=100_000)
-    words = [sys.executable, "-c", "from flows.adapt import adapt_videos; adapt_videos()"]
-    flow = subprocess.Popen(words, env=server(), stderr=subprocess.DEVNULL)
+    place = "--dataset=davis2016 --root=data/corpus/heldout --sequence=clip-0000 --out=predictions/adapted"
+    command = f"{sys.executable} -m stages.adapt_video --model=models/amd.safetensors {place} --parent=$$"
+    parent = subprocess.Popen(["bash", "-mc", f"{command} & wait"])
     try:
-        wait_for(lambda: programs_of(project) == 2, 60)
+        wait_for(lambda: programs_of(project) == 1, 60)
+        time.sleep(1.0)
+        assert programs_of(project) == 1
     finally:
-        flow.kill()
-        flow.wait()
-    wait_for(lambda: programs_of(project) == 0, 30)
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: programs_of(project) == 0, 60)
 
 
 def test_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,7 +410,7 @@ def test_pipeline_that_is_ended_ends_its_stage(dvc_project: Path) -> None:
     try:
         wait_for(Path("ready").exists, 60)
         flow.terminate()
-        message = flow.communicate(timeout=60)[1]
+        message = flow.communicate(timeout=120)[1]
     finally:
         flow.kill()
     assert (flow.returncode, message) == (130, "interrupted; the same command continues\n")

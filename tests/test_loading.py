@@ -10,6 +10,7 @@ import torch
 
 import amd
 from amd.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
+from amd.cli import main
 from amd.errors import UserError
 from amd.loading import import_reference, resolve_model
 from amd.model.amd import AMD, Architecture
@@ -70,6 +71,15 @@ def test_the_reference_is_imported_in_every_layout(layout: str, reference_state:
     assert contents(ours) == contents(reference_state)  # every tensor arrived, none twice
     assert torch.equal(ours["appearance.classifier.weight"], reference_state["decode_head2.conv_seg.weight"])
     assert torch.equal(ours["appearance.backbone.conv1.weight"], reference_state["backbone2.conv1.weight"])
+
+
+def test_the_command_imports_and_says_what(
+    reference_state: dict, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = saved({"state_dict": reference_state}, tmp_path / "ref.pth")
+    main(["import", str(path), "--out", str(tmp_path / "new" / "ref.safetensors")])
+    assert "resnet50, 5 segments, object segment 1" in capsys.readouterr().out
+    assert resolve_model(str(tmp_path / "new" / "ref.safetensors"))[1].short_edge == 392
 
 
 def test_the_first_missing_key_is_named(reference_state: dict, tmp_path: Path) -> None:

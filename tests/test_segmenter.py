@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from clips import encode, numbered_picture, read_number
 from PIL import Image
 
 from amd.adaptation import adapt
@@ -29,7 +30,6 @@ from amd.segment_adaptation import sample_pairs
 from amd.segment_inputs import segment_inputs
 from amd.segmenter import segment_sequence
 from stages import predict
-from tests.clips import encode, read_number
 
 SMALL = Architecture("small", 5, 4, 0.1, "small", 64, 64)
 SHORT_EDGE = 32
@@ -56,7 +56,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def noise(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def write_frames(folder: Path, names: list[str], **size: int) -> Path:
@@ -78,7 +78,7 @@ def only_folder(out: Path) -> Path:
 
 
 def pixels(path: Path) -> np.ndarray:
-    return np.asarray(Image.open(path))
+    return np.array(Image.open(path))
 
 
 def probabilities(checkpoint: Path, image: np.ndarray) -> np.ndarray:
@@ -93,6 +93,18 @@ def decoded(path: Path) -> list[np.ndarray]:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
+
+
+def assert_overlay_shows(shown: list[np.ndarray], numbers: list[int], masks: Path) -> None:
+    """Each frame is the numbered picture with its own mask drawn, and no other."""
+    assert len(shown) == len(numbers)
+    for image, number in zip(shown, numbers, strict=True):
+        mask = pixels(masks / f"{number:06d}.png") == 255
+        distances = [
+            np.abs(draw_mask(numbered_picture(other, 96, 72), mask).astype(float) - image).mean() for other in numbers
+        ]
+        assert numbers[int(np.argmin(distances))] == number
+        assert min(distances) < 12
 
 
 def test_a_video_gets_a_mask_per_frame_at_its_own_size(checkpoint: Path, clip: Path, tmp_path: Path) -> None:
@@ -133,10 +145,9 @@ def test_frames_of_one_stem_do_not_overwrite_each_other(checkpoint: Path, tmp_pa
 
 
 def test_a_rotated_video_is_segmented_upright(checkpoint: Path, tmp_path: Path) -> None:
-    (row,) = run(encode(tmp_path / "turned.mp4", frames=3, rotation=90), checkpoint, tmp_path / "out", overlay=True)
-    folder = tmp_path / "out" / row["video_id"]
-    assert pixels(folder / "masks" / "000002.png").shape == (72, 96)
-    assert [read_number(image) for image in decoded(folder / "overlay.mp4")] == [0, 1, 2]
+    run(encode(tmp_path / "turned.mp4", frames=3, rotation=90), checkpoint, tmp_path / "out", overlay=True)
+    shown = decoded(only_folder(tmp_path / "out") / "overlay.mp4")
+    assert_overlay_shows(shown, [0, 1, 2], only_folder(tmp_path / "out") / "masks")
 
 
 def test_the_overlay_keeps_times_and_frames(checkpoint: Path, tmp_path: Path) -> None:
@@ -147,7 +158,8 @@ def test_the_overlay_keeps_times_and_frames(checkpoint: Path, tmp_path: Path) ->
         frames = list(container.decode(video=0))
         assert container.streams.video[0].codec_context.name == "h264"
     assert [round(frame.time * 1000) for frame in frames] == times
-    assert [read_number(frame.to_ndarray(format="rgb24")) for frame in frames] == [0, 1, 2, 3, 4]
+    shown = [frame.to_ndarray(format="rgb24") for frame in frames]
+    assert_overlay_shows(shown, [0, 1, 2, 3, 4], only_folder(tmp_path / "out") / "masks")
 
 
 def test_the_overlay_of_odd_sizes_and_images(checkpoint: Path, tmp_path: Path) -> None:
@@ -166,7 +178,7 @@ def test_draw_mask_tints_inside_and_leaves_outside() -> None:
     drawn = draw_mask(image, mask)
     inside = [int(100 * (1 - OPACITY) + colour * OPACITY) for colour in COLOUR]
     assert np.abs(drawn[20, 20].astype(int) - inside).max() <= 1
-    assert tuple(drawn[10, 20]) == COLOUR  # the outline
+    assert np.abs(drawn[10, 20].astype(int) - COLOUR).max() < 20  # the outline, but for antialiasing
     assert (drawn[:8] == 100).all()
     assert (image == 100).all()
 
@@ -211,17 +223,19 @@ def test_a_bad_input_is_reported_and_stops_no_other(checkpoint: Path, clip: Path
 
 
 def test_a_damaged_end_is_a_warning(checkpoint: Path, tmp_path: Path) -> None:
-    clip = encode(tmp_path / "cut.mkv", frames=40)
-    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 3 // 5])
-    whole = encode(tmp_path / "cut.avi", frames=40, codec="mpeg4")
-    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 5])
-    rows = run([clip, whole], checkpoint, tmp_path / "out", overlay=True)
-    assert all(5 < row["frames"] < 40 for row in rows)
-    assert rows[1]["warnings"] == [f"truncated: {rows[1]['frames']} of 40 frames are there"] or rows[1]["warnings"][
-        0
-    ].startswith("damaged: ")
+    clips = [
+        encode(tmp_path / "uncounted.mkv", frames=40),
+        encode(tmp_path / "counted.mp4", frames=40, container_options={"movflags": "faststart"}),
+    ]
+    for clip in clips:
+        clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 4 // 5])
+    rows = run(clips, checkpoint, tmp_path / "out", overlay=True)
     for row in rows:
+        assert 5 < row["frames"] < 40
         assert len(decoded(tmp_path / "out" / row["video_id"] / "overlay.mp4")) == row["frames"]
+    (warning,) = rows[1]["warnings"]
+    assert f"{rows[1]['frames']} " in warning
+    assert warning.startswith(("damaged: ", "truncated: "))
 
 
 def test_a_rerun_does_nothing_twice(checkpoint: Path, clip: Path, tmp_path: Path) -> None:
@@ -258,7 +272,7 @@ def test_masks_of_anything_else_are_made_again(change: str, checkpoint: Path, cl
 
 
 def test_a_killed_run_goes_on_where_it_was(checkpoint: Path, tmp_path: Path) -> None:
-    clip = encode(tmp_path / "long.mp4", frames=60, size=(640, 480))
+    clip = encode(tmp_path / "long.mp4", frames=60, size=(480, 360))
     command = [sys.executable, "-m", "amd.cli", "segment", clip, "--model", checkpoint, "--out", tmp_path / "out"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*command, "--overlay"], stderr=subprocess.DEVNULL, env=environment)
@@ -339,7 +353,8 @@ def test_adaptation_draws_pairs_of_adjacent_frames_alone(
 
     monkeypatch.setattr("amd.segment_adaptation.adapt", watched)
     run(encode(tmp_path / "clip.mp4", frames=20), checkpoint, tmp_path / "out", adapt=1)
-    assert drawn == [(n, n + 1) for n in range(19)]
+    cuts = [7, 15]  # where so many columns change that it is one
+    assert drawn == [(n, n + 1) for n in range(19) if n not in cuts]
 
 
 @pytest.mark.parametrize("frames", [2, 9, 17, 40, 300])
@@ -419,16 +434,17 @@ def test_the_predict_stage_keeps_finished_sequences(
     assert not set(times[1]) & set(times[2])
 
 
-def test_every_real_video_is_segmented(checkpoint: Path, shared_data: Path, tmp_path: Path) -> None:
-    """The first second of each, so that it takes seconds; whole ones are segmented by hand."""
-    short = tmp_path / "short"
-    short.mkdir()
-    for path in sorted((shared_data / "odd_videos").iterdir()):
-        if path.stat().st_size < 200_000 and path.suffix not in (".mp3", ".md"):
-            shutil.copy(path, short)
-    rows = run(short, checkpoint, tmp_path / "out")
-    assert len(rows) == len(list(short.iterdir())) > 3
-    assert all(row["frames"] > 0 for row in rows)
+def test_odd_real_videos_are_segmented(checkpoint: Path, shared_data: Path, tmp_path: Path) -> None:
+    sizes = {
+        "h265_10bits.mp4": (200, 200),
+        "imageio_issue245.gif": (30, 24),
+        "unordered.mov": (50, 50),
+        "video_90.mov": (320, 568),
+        "h265_video.mp4": (128, 128),
+    }
+    rows = run([shared_data / "odd_videos" / name for name in sizes], checkpoint, tmp_path / "out")
+    assert [(row["width"], row["height"]) for row in rows] == list(sizes.values())
+    assert [row["frames"] for row in rows] == [30, 1, 4, 3, 10]
 
 
 def test_the_summary_says_which_model(checkpoint: Path, clip: Path, tmp_path: Path) -> None:
