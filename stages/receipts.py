@@ -15,13 +15,13 @@ from amd.data.benchmarks import Sequence, is_folder, visible_names
 from amd.errors import UserError
 from amd.evaluation.predictions import masks_folder, prediction_path, segments_folder
 from amd.files import read_json, sha256, write_json
-from amd.params import Adapt
+from amd.params import Section
 
 SCHEDULING = {"workers", "threads", "timeout_s", "retries"}  # settings that say how, not what, is computed
 CODE = ("adaptation.py", "distributed.py", "losses.py", "segmenter.py", "model/*.py", "data/images.py")
 
 
-def origin(checkpoint_sha256: str, sequence: Sequence, settings: Adapt) -> dict[str, str]:
+def origin(checkpoint_sha256: str, sequence: Sequence, settings: Section) -> dict[str, str]:
     """Hashes of all that the predictions of an adapted video are made from."""
     return {
         "checkpoint": checkpoint_sha256,
