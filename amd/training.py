@@ -90,7 +90,8 @@ def train(
             if done.iteration % settings.log_every == 0 or done.iteration == settings.iterations:
                 row = meter.row(done.iteration, _rate(optimiser), done.skipped)
                 done.history.append(row)
-                bar.set_postfix_str(f"loss {row.get('loss', math.nan):.4f}, waits {row['data_wait_share']:.1%}")
+                words = f"loss {row.get('loss', math.nan):.4f}, waits {row['data_wait_share']:.1%}"
+                bar.set_postfix_str(words, refresh=False)
                 if watcher is not None and process.leads:
                     watcher.logged(row)
             if watcher is not None and process.leads:
@@ -100,7 +101,9 @@ def train(
             if stop or done.iteration % settings.checkpoint_every == 0 or done.iteration == settings.iterations:
                 _save(state, objective, optimiser, done, process)
             if stop and done.iteration < settings.iterations:
-                raise Interrupted(f"training: stopped at iteration {done.iteration}; the same command continues from there")
+                raise Interrupted(
+                    f"training: stopped at iteration {done.iteration}; the same command continues from there"
+                )
     return done
 
 

@@ -26,7 +26,8 @@ def main(params: Params, run: Run) -> None:
     with process_group(params.pretrain.device) as process:
         rows = segment_statistics(model.to(process.device), training_pairs(params, process))
     chosen = choose_object(rows)
-    save_checkpoint(CHECKPOINT, model, replace(info, object_segment=chosen, segments=rows, short_edge=params.predict.short_edge))
+    info = replace(info, object_segment=chosen, segments=rows, short_edge=params.predict.short_edge)
+    save_checkpoint(CHECKPOINT, model, info)
     write_table("metrics/segments.parquet", SEGMENTS, rows)
     write_json("metrics/objectness.json", {"object_segment": chosen, "segments": rows})
     run.metrics({"object_segment": chosen} | {f"motion_{row['segment']}": row["motion"] for row in rows})
