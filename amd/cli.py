@@ -64,7 +64,8 @@ Every input is decoded whole and judged by the rules of the pipeline's ingest st
 
 PROFILE = """\
 Make params.yaml a whole set of parameters, and print what changes. The `data` section of the file that is there
-is kept. quickstart: a small network, minutes on a CPU. paper: the papers' settings, days on 8 GPUs.
+is kept. quickstart: the built-in corpus, minutes on a CPU. workstation: real videos, half an hour on a CPU. paper: the
+papers' settings, days on 8 GPUs.
 """
 
 
@@ -175,7 +176,7 @@ def _models(subparsers: Commands) -> None:
 
 def _profile(subparsers: Commands) -> None:
     parser = _command(subparsers, "profile", commands.profile, "write params.yaml", PROFILE, "amd profile paper")
-    parser.add_argument("name", choices=("quickstart", "paper"))
+    parser.add_argument("name", choices=("quickstart", "workstation", "paper"))
     parser.add_argument(
         "--write", metavar="FILE", type=Path, default=Path("params.yaml"), help="the file (default: %(default)s)"
     )

@@ -15,7 +15,7 @@ from amd.errors import UserError
 from amd.files import write_text
 from amd.params import Params, load_params
 
-PROFILES = ("quickstart", "paper")
+PROFILES = ("quickstart", "workstation", "paper")
 
 
 def profile_path(name: str) -> Path:
