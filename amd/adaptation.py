@@ -24,19 +24,17 @@ def adapt(
     model: AMD,
     images: Sequence[np.ndarray],
     settings: Adapt,
-    short_edge: int | None,
     watch: Callable[[int, float], None] | None = None,
 ) -> AMD:
     """Adapt a copy of `model` to frames uint8 H,W,3 of one video, in order; the same seed gives the same copy.
 
-    `short_edge` is what frames are resized to, as for segmentation; `watch` is called with every iteration and
-    its loss. Raises UserError when there are not enough frames for a pair, or when the loss stops being finite.
+    `watch` is called with every iteration and its loss. Raises UserError when there are not enough frames for a pair, or when the loss stops being finite.
     """
     if len(images) <= settings.gap:
         raise UserError(f"adaptation: {len(images)} frames are too few for a pair with gap {settings.gap}")
     model = _trainable(model, settings)
     device = next(model.parameters()).device
-    frames = shrink(images, short_edge)
+    frames = shrink(images, settings.short_edge)
     rng = np.random.default_rng(settings.seed)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     precision = fastest_precision(settings.precision, device)

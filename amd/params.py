@@ -124,7 +124,8 @@ class Adapt(Section):
 
     iterations: int = Field(ge=0)
     pairs: int = Field(ge=1)  # per iteration
-    crop: int | None = Field(ge=16)  # of the frames at predict.short_edge; null takes them whole
+    short_edge: int | None = Field(ge=16)  # frames are resized to this, as in pretraining; null keeps their size
+    crop: int | None = Field(ge=16)  # of the resized frames; null takes them whole
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     batch_norm: Literal["frozen", "adapt"]  # frozen: pretrained statistics; adapt: the video's own

@@ -36,13 +36,13 @@ def adaptation_settings(info: ModelInfo, iterations: int) -> Adapt:
 def adapt_to_source(model: AMD, info: ModelInfo, source: Source, settings: Adapt) -> AMD | None:
     """A copy of `model` adapted to `source`; None when nothing moves in it. UserError as amd.adaptation.adapt."""
     shard = _section(info, load_profile("paper").shard)
-    with closing(read_frames(source, info.short_edge or LARGEST_SHORT_EDGE)) as frames:
+    with closing(read_frames(source, settings.short_edge or LARGEST_SHORT_EDGE)) as frames:
         pairs = sample_pairs(_images(frames), settings.gap, PairFilter(shard.min_change, shard.max_change))
     if not pairs:
         return None
     # All first frames, then all second ones: with their number as the gap, `adapt` draws these pairs and no others.
     images = [first for first, _ in pairs] + [second for _, second in pairs]
-    return adapt(model, images, settings.model_copy(update={"gap": len(pairs)}), info.short_edge)
+    return adapt(model, images, settings.model_copy(update={"gap": len(pairs)}))
 
 
 def sample_pairs(images: Iterable[np.ndarray], gap: int, judge: PairFilter, most: int = MOST_PAIRS) -> list[Pair]:

@@ -33,6 +33,7 @@ from amd.params import DEFAULT_PATH, Adapt, Params, load_params
 from amd.progress import progress
 from amd.tracking import Run, attached_run
 from flows.processes import Programs
+from flows.server import prefect_server
 from stages import run_stage
 from stages.receipts import discard_others, origin, read_receipt
 
@@ -61,7 +62,7 @@ class Video:
 def main(params: Params, run: Run) -> None:
     """The stage's body; being told to end is an interruption like any other."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with run_lock(".amd/locks/adapt", "adapt"):
+    with run_lock(".amd/locks/adapt", "adapt"), prefect_server():
         adapt_videos()
 
 
@@ -125,7 +126,7 @@ def _videos(sequences: list[Sequence], model: Path, out: Path, path: Path, param
         raise UserError(f"{model}: no such checkpoint; the stages before this one write it")
     checkpoint, visible = sha256(model), devices()
     place = ("--dataset", params.data.benchmark, "--root", params.data.benchmark_root)
-    shared = ("--model", str(model), *place, "--out", str(out), "--params", str(path), "--parent", str(os.getpid()))
+    shared = ("--model", str(model), *place, "--out", str(out), "--params", str(path))
     return [
         Video(
             sequence,

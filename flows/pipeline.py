@@ -27,6 +27,7 @@ from prefect.runtime import flow_run
 from amd.errors import UserError, exit_on_user_error
 from amd.tracking import PIPELINE_VARIABLE
 from flows.processes import process_group
+from flows.server import prefect_server
 
 DVC = (sys.executable, "-m", "dvc")
 GRACE_S = 60.0  # a stage that is told to end saves its state
@@ -43,7 +44,8 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="run stages that are still valid, too")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    pipeline(options.targets, options.force)
+    with prefect_server():
+        pipeline(options.targets, options.force)
 
 
 @flow(name="pipeline", persist_result=False)

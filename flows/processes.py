@@ -13,14 +13,19 @@ import psutil
 
 POLL_S = 0.05
 
+# Ends the group when the pipe from this process closes, which the kernel sees to even if this process is killed.
+LIFELINE = 'exec 3<&0; (cat <&3; kill 0) >/dev/null 2>&1 & exec "$@" </dev/null 3<&-'
+
 
 @contextmanager
 def process_group(command: Sequence[str], grace_s: float, **options: Any) -> Iterator[subprocess.Popen]:
     """Start `command` (`options` as for Popen) in a process group of its own, which ends with the body.
 
-    What is left of the group then gets SIGTERM, and after `grace_s` seconds SIGKILL.
+    What is left of the group then gets SIGTERM, and after `grace_s` seconds SIGKILL. A signal to this process's
+    group, such as Ctrl-C, does not reach it.
     """
-    process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, **options)
+    words = ("sh", "-c", LIFELINE, "sh", *command)
+    process = subprocess.Popen(words, start_new_session=True, stdin=subprocess.PIPE, **options)
     try:
         yield process
     finally:
@@ -36,6 +41,7 @@ def end_group(process: subprocess.Popen, grace_s: float) -> None:
         time.sleep(POLL_S)
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()
+    process.stdin.close()
 
 
 class Programs:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import amd  # noqa: F401 - turns telemetry off
 
+SERVER_START_S = 120  # Prefect's default of 20 s is short on a busy machine
 HOME = Path(".amd/prefect").resolve()
 DEFAULTS = {
     "PREFECT_HOME": str(HOME),
     "PREFECT_SERVER_API_HOST": "127.0.0.1",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s, its default, is short on a busy machine
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(SERVER_START_S),
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
 

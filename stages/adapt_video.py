@@ -5,9 +5,7 @@ last its receipt. Logs a nested MLflow run where AMD_MLFLOW_RUN names the stage'
 """
 
 import argparse
-import os
 import signal
-import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,16 +23,12 @@ from amd.segmenter import segment_sequence
 from amd.tracking import attached_run, nested_run
 from stages.receipts import discard, origin, write_receipt
 
-WATCH_S = 1.0
-
 
 @exit_on_user_error
 def main() -> None:
     """Read the command line, run, write the receipt."""
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside: the MLflow run is closed first
-    if options.parent is not None:
-        threading.Thread(target=_end_with, args=[options.parent], daemon=True).start()
     settings = load_params(options.params).adapt
     torch.set_num_threads(settings.threads)
     sequence = _sequence(options.dataset, options.root, options.sequence)
@@ -54,7 +48,7 @@ def adapt_video(checkpoint: Path, sequence: Sequence, settings: Adapt, out: Path
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     images = [read_image(frame.image) for frame in sequence.frames]
     losses: list[float] = []
-    adapted = adapt(model, images, settings, info.short_edge, lambda _, loss: losses.append(loss))
+    adapted = adapt(model, images, settings, lambda _, loss: losses.append(loss))
     segment_sequence(adapted, info, sequence, out, sequence.dataset)
     figures = {"seconds": time.monotonic() - started, "iterations": settings.iterations}
     if losses:
@@ -71,7 +65,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sequence", required=True, help="name of the video in it")
     parser.add_argument("--out", type=Path, required=True, help="folder of the predictions")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
-    parser.add_argument("--parent", type=int, help="end when this process, which started it, is gone")
     return parser.parse_args()
 
 
@@ -80,13 +73,6 @@ def _sequence(dataset: str, root: Path, name: str) -> Sequence:
         if sequence.name == name:
             return sequence
     raise UserError(f"{root}: {dataset} has no sequence {name!r} there")
-
-
-def _end_with(parent: int) -> None:
-    """A flow that is killed outright cannot end its programs: they see to it themselves."""
-    while os.getppid() == parent:
-        time.sleep(WATCH_S)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

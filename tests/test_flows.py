@@ -249,10 +249,10 @@ def test_stage_that_is_ended_ends_its_programs_and_runs(project: Path) -> None:
     change("adapt", iterations=100_000)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
     words = [sys.executable, "-m", "flows.adapt"]
-    stage = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+    stage = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         wait_for(lambda: len(runs("RUNNING")) == 4, 180)
-        stage.terminate()
+        os.killpg(stage.pid, signal.SIGINT)  # Ctrl-C goes to the whole group
         message = stage.communicate(timeout=120)[1]
     finally:
         stage.kill()
@@ -277,21 +277,6 @@ def runs(status: str) -> list[tuple[str, str, str]]:
             return store.execute(query, [status]).fetchall()
     except sqlite3.OperationalError:
         return []
-
-
-def test_program_ends_with_a_parent_that_is_killed(project: Path) -> None:
-    change("adapt", iterations=100_000)
-    place = "--dataset=davis2016 --root=data/corpus/heldout --sequence=clip-0000 --out=predictions/adapted"
-    command = f"{sys.executable} -m stages.adapt_video --model=models/amd.safetensors {place} --parent=$$"
-    parent = subprocess.Popen(["bash", "-mc", f"{command} & wait"])
-    try:
-        wait_for(lambda: programs_of(project) == 1, 60)
-        time.sleep(1.0)
-        assert programs_of(project) == 1
-    finally:
-        parent.kill()
-        parent.wait()
-    wait_for(lambda: programs_of(project) == 0, 60)
 
 
 def test_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,6 +325,23 @@ def test_group_gets_time_to_end_well(tmp_path: Path) -> None:
     with process_group(["bash", "-c", slow], grace_s=10.0, cwd=tmp_path):
         wait_for((tmp_path / "ready").exists, 10)
     assert (tmp_path / "state").read_text() == "saved\n"
+
+
+def test_group_ends_with_a_starter_that_is_killed(tmp_path: Path) -> None:
+    starter = f"""
+from flows.processes import Programs
+with Programs(9.0) as programs:
+    programs.run(["bash", "-c", "sleep 300 & echo $! > child; touch ready; wait"], 300.0, cwd={str(tmp_path)!r})
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen([sys.executable, "-c", starter], env=environment)
+    try:
+        wait_for((tmp_path / "ready").exists, 30)
+        assert not ended(tmp_path / "child")
+    finally:
+        process.kill()
+        process.wait()
+    wait_for(lambda: ended(tmp_path / "child"), 5)
 
 
 STAGES = """stages:

@@ -96,6 +96,33 @@ def stage_strides(output_stride: int) -> list[tuple[int, int]]:
     return plan
 
 
+class HalvingBlock(nn.Module):
+    """A residual block that halves the size with even kernels, so that a cell lies amid the four it stands for.
+
+    An odd kernel would centre cells on every second pixel, and levels that are resized onto each other would
+    drift apart by half a cell.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 4, 2, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut = nn.Sequential(nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = pad_to_even(x)
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(F.avg_pool2d(x, 2)), inplace=True)
+
+
+def pad_to_even(x: Tensor) -> Tensor:
+    """The last row and column repeated where the size is odd."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, width % 2, 0, height % 2), mode="replicate") if height % 2 or width % 2 else x
+
+
 class SmallNet(nn.Module):
     """A network for CPUs: four residual stages down to stride 32, merged top-down to the output stride.
 
@@ -109,14 +136,13 @@ class SmallNet(nn.Module):
     def __init__(self, output_stride: int) -> None:
         super().__init__()
         self.output_stride = output_stride
-        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
-        steps = pairwise((32, *self.widths))
-        self.stages = nn.ModuleList(BasicBlock(inputs, width, 2, 1) for inputs, width in steps)
+        self.stem = nn.Sequential(nn.Conv2d(3, 32, 4, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
+        self.stages = nn.ModuleList(HalvingBlock(inputs, width) for inputs, width in pairwise((32, *self.widths)))
         self.lateral = nn.ModuleList(nn.Conv2d(width, 64, 1) for width in self.widths)
         self.channels = 64
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.stem(images)
+        x = self.stem(pad_to_even(images))
         levels = []  # strides 4, 8, 16, 32
         for stage in self.stages:
             x = stage(x)

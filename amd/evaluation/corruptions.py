@@ -1,0 +1,98 @@
+"""Corruptions of annotated frames: an image uint8 RGB H,W,3 and its mask bool H,W in, a new image of that size out.
+
+Two are those of the slides "Investigating the Emergence of Objectness": the colours of the foreground inverted, and a
+band around the annotated boundary blurred. The others are common in footage. All are pure: the same input gives the
+same output. A gap between frames is none of them: it changes which frames are paired, and a mask is made of one.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import simplejpeg
+
+Corruption: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+GREY = 127  # of the occluding bar
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How strong each corruption is. The slides do not say how wide their band is, nor how strong its blur."""
+
+    band: float = 20.0  # pixels across, half of it on either side of the boundary
+    blur: float = 5.0  # standard deviation of the Gaussian, pixels
+    noise: float = 25.0  # standard deviation, grey levels
+    jpeg: int = 10  # quality, 1 to 100
+    motion: int = 15  # pixels that the camera moves to the side
+    bar: float = 0.1  # width, share of the frame's
+
+    def slides(self) -> dict[str, Corruption]:
+        """The corruptions of the slides' Table 1."""
+        return {"inverted": invert_foreground, "blurred": partial(blur_edge, band=self.band, strength=self.blur)}
+
+    def further(self) -> dict[str, Corruption]:
+        """Corruptions beyond the slides."""
+        return {
+            "noise": partial(add_noise, deviation=self.noise),
+            "jpeg": partial(compress, quality=self.jpeg),
+            "motion_blur": partial(blur_motion, length=self.motion),
+            "bar": partial(occlude, width=self.bar),
+        }
+
+
+def invert_foreground(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Every colour value v of the foreground becomes 255 - v."""
+    return np.where(mask[..., None], 255 - image, image)
+
+
+def blur_edge(image: np.ndarray, mask: np.ndarray, band: float, strength: float) -> np.ndarray:
+    """Blur the band of pixels whose centres lie less than `band` / 2 from the mask's boundary; `strength` is sigma.
+
+    The blur mixes in colours from outside the band; pixels outside it stay as they are.
+    """
+    blurred = cv2.GaussianBlur(image, (0, 0), strength)
+    return np.where(edge_band(mask, band)[..., None], blurred, image)
+
+
+def edge_band(mask: np.ndarray, band: float) -> np.ndarray:
+    """Where a pixel's centre is less than `band` / 2 pixels from the boundary of a mask; bool H,W."""
+    if mask.all() or not mask.any():
+        return np.zeros_like(mask)
+    inside, outside = (cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 0) for side in (mask, ~mask))
+    # Distances are to the nearest pixel of the other side; the boundary runs half a pixel before its centre.
+    return inside + outside - 0.5 < band / 2
+
+
+def add_noise(image: np.ndarray, mask: np.ndarray, deviation: float) -> np.ndarray:
+    """Add Gaussian noise to every value; the image itself is the seed, so that frames differ."""
+    noise = np.random.default_rng(zlib.crc32(np.ascontiguousarray(image))).normal(0, deviation, image.shape)
+    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+
+
+def compress(image: np.ndarray, mask: np.ndarray, quality: int) -> np.ndarray:
+    """What is left after JPEG of `quality` (1 to 100) with colours at half resolution."""
+    code = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, colorsubsampling="420")
+    return simplejpeg.decode_jpeg(code)
+
+
+def blur_motion(image: np.ndarray, mask: np.ndarray, length: int) -> np.ndarray:
+    """The mean of `length` neighbours in the row: the camera panned during the exposure."""
+    return cv2.blur(image, (length, 1))
+
+
+def occlude(image: np.ndarray, mask: np.ndarray, width: float) -> np.ndarray:
+    """A grey bar from top to bottom through the middle of the foreground (of the frame where there is none).
+
+    `width` is a share of the frame's. The annotation stays: an object behind the bar is still to be found.
+    """
+    columns = mask.nonzero()[1]
+    middle = columns.mean() + 0.5 if columns.size else image.shape[1] / 2
+    left = max(0, round(middle - width * image.shape[1] / 2))
+    occluded = image.copy()
+    occluded[:, left : max(left + 1, round(middle + width * image.shape[1] / 2))] = GREY
+    return occluded

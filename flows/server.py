@@ -1,0 +1,65 @@
+"""The Prefect server of a flow that is started by hand or by DVC.
+
+Prefect would start a temporary one by itself, but in this program's process group: Ctrl-C ends that server first, and
+the flow then tries for minutes to tell it that it was interrupted. This one ends after the flow.
+"""
+
+from flows import settings
+
+# isort: split
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from amd.errors import UserError
+from flows.processes import process_group
+
+HOST = "127.0.0.1"
+LOG = Path(".amd/logs/prefect.log")
+GRACE_S = 10.0
+POLL_S = 0.1
+
+
+@contextmanager
+def prefect_server() -> Iterator[None]:
+    """The server that PREFECT_API_URL names, else a temporary one for the body; UserError when it does not start."""
+    if PREFECT_API_URL.value():
+        yield
+        return
+    port = _free_port()
+    url = f"http://{HOST}:{port}/api"
+    program = (sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port))
+    spared = ("--no-ui", "--no-scheduler", "--no-late-runs")  # of use to a server that stays
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("w") as log:
+        output = {"stdout": log, "stderr": subprocess.STDOUT}
+        with (
+            process_group((*program, *spared), GRACE_S, **output) as process,
+            temporary_settings({PREFECT_API_URL: url}),
+        ):
+            _wait_until_healthy(url, process)
+            yield
+
+
+def _wait_until_healthy(url: str, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + settings.SERVER_START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=POLL_S * 10):
+                return
+        except OSError:
+            time.sleep(POLL_S)
+    raise UserError(f"Prefect's temporary server did not start; see {LOG}, or set PREFECT_API_URL to one that runs")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return listener.getsockname()[1]
