@@ -1,5 +1,6 @@
 """AMD, Appearance-Motion Decomposition: learning to see objects from unlabeled video."""
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -28,4 +29,6 @@ def __getattr__(name: str) -> Any:
         from amd.model.amd import AMD
 
         return AMD
+    if name == "losses":
+        return importlib.import_module("amd.losses")
     raise AttributeError(f"module 'amd' has no attribute {name!r}")

@@ -28,7 +28,8 @@ def adapt(
 ) -> AMD:
     """Adapt a copy of `model` to frames uint8 H,W,3 of one video, in order; the same seed gives the same copy.
 
-    `watch` is called with every iteration and its loss. Raises UserError when there are not enough frames for a pair, or when the loss stops being finite.
+    `watch` is called with every iteration and its loss. Raises UserError when there are not enough frames for a
+    pair, or when the loss stops being finite.
     """
     if len(images) <= settings.gap:
         raise UserError(f"adaptation: {len(images)} frames are too few for a pair with gap {settings.gap}")

@@ -6,7 +6,8 @@ the segment's area as weight, so that an all but empty segment has no say where 
 statistics of the figure (entropy, reconstruction error, centre) stand beside it.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -18,6 +19,14 @@ from amd.model.segment_flow import VANISHED, resize_masks
 from amd.model.warp import pixel_grid, warp
 
 SMALLEST_AREA = 0.01  # of the frame; a segment below is no candidate
+
+# What the object has most of: paper 3.5 names the motion, figure 3 the others.
+CRITERIA: dict[str, Callable[[dict[str, float]], float]] = {
+    "motion": lambda row: row["motion"],
+    "entropy": lambda row: -row["entropy"],
+    "reconstruction_error": lambda row: row["reconstruction_error"],
+    "centre": lambda row: -math.hypot(row["centre_x"] - 0.5, row["centre_y"] - 0.5),
+}
 
 
 @torch.no_grad()
@@ -48,8 +57,13 @@ def segment_statistics(model: AMD, pairs: Iterable[tuple[Tensor, Tensor]]) -> li
 
 def choose_object(statistics: list[dict[str, float]]) -> int:
     """The segment with the largest mean motion among those that are not all but empty."""
+    return choices(statistics)["motion"]
+
+
+def choices(statistics: list[dict[str, float]]) -> dict[str, int]:
+    """The segment that each label-free criterion would take, by name; of CRITERIA, motion is the one that counts."""
     candidates = [row for row in statistics if row["area"] >= SMALLEST_AREA] or statistics
-    return int(max(candidates, key=lambda row: row["motion"])["segment"])
+    return {name: int(max(candidates, key=merit)["segment"]) for name, merit in CRITERIA.items()}
 
 
 def _pair_sums(output: AMDOutput, model: AMD, first: Tensor, second: Tensor) -> dict[str, Tensor]:

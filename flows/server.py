@@ -13,9 +13,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from amd.errors import UserError
@@ -38,21 +40,27 @@ def prefect_server() -> Iterator[None]:
     program = (sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port))
     spared = ("--no-ui", "--no-scheduler", "--no-late-runs")  # of use to a server that stays
     LOG.parent.mkdir(parents=True, exist_ok=True)
-    with LOG.open("w") as log:
-        output = {"stdout": log, "stderr": subprocess.STDOUT}
-        with (
-            process_group((*program, *spared), GRACE_S, **output) as process,
-            temporary_settings({PREFECT_API_URL: url}),
-        ):
-            _wait_until_healthy(url, process)
-            yield
+    with ExitStack() as stack:
+        log = stack.enter_context(LOG.open("w"))
+        command = (*program, *spared)
+        process = stack.enter_context(process_group(command, GRACE_S, stdout=log, stderr=subprocess.STDOUT))
+        _wait_until_healthy(url, process)
+        stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
+        stack.callback(_send_the_rest)
+        yield
+
+
+def _send_the_rest() -> None:
+    """Prefect sends log lines and states in the background, and at exit tries for a minute to reach a server gone."""
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=GRACE_S)
 
 
 def _wait_until_healthy(url: str, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + settings.SERVER_START_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=POLL_S * 10):
+            with urllib.request.urlopen(f"{url}/health", timeout=1.0):
                 return
         except OSError:
             time.sleep(POLL_S)

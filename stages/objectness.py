@@ -8,7 +8,7 @@ from amd.checkpoint import load_checkpoint, save_checkpoint
 from amd.data.reader import to_float
 from amd.distributed import Process, process_group
 from amd.files import write_json
-from amd.objectness import choose_object, segment_statistics
+from amd.objectness import choices, choose_object, segment_statistics
 from amd.params import Params
 from amd.pretraining import open_reader
 from amd.progress import progress
@@ -29,7 +29,7 @@ def main(params: Params, run: Run) -> None:
     info = replace(info, object_segment=chosen, segments=rows, short_edge=params.predict.short_edge)
     save_checkpoint(CHECKPOINT, model, info)
     write_table("metrics/segments.parquet", SEGMENTS, rows)
-    write_json("metrics/objectness.json", {"object_segment": chosen, "segments": rows})
+    write_json("metrics/objectness.json", {"object_segment": chosen, "choices": choices(rows), "segments": rows})
     run.metrics({"object_segment": chosen} | {f"motion_{row['segment']}": row["motion"] for row in rows})
     run.artifact("metrics/objectness.json")
 

@@ -346,10 +346,10 @@ def test_adaptation_draws_pairs_of_adjacent_frames_alone(
 ) -> None:
     drawn = []
 
-    def watched(model: AMD, images: list[np.ndarray], settings, short_edge: int | None) -> AMD:
+    def watched(model: AMD, images: list[np.ndarray], settings) -> AMD:
         pairs = zip(images, images[settings.gap :], strict=False)  # what adapt may draw
         drawn.extend((read_number(first), read_number(second)) for first, second in pairs)
-        return adapt(model, images, settings, short_edge)
+        return adapt(model, images, settings)
 
     monkeypatch.setattr("amd.segment_adaptation.adapt", watched)
     run(encode(tmp_path / "clip.mp4", frames=20), checkpoint, tmp_path / "out", adapt=1)

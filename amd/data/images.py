@@ -36,6 +36,14 @@ def read_mask(path: Path | str) -> np.ndarray:
     return values.any(axis=2) if values.ndim == 3 else values != 0
 
 
+def read_pixels(path: Path | str) -> np.ndarray:
+    """Read a colour-coded annotation as uint8 H,W,3: colours as shown, grey values three times.
+
+    Raises UserError like `read_mask`.
+    """
+    return _decode(path, _shown)
+
+
 def read_labels(path: Path | str) -> np.ndarray:
     """Read a label map as uint8 H,W: grey or palette values as stored; colours only where they are grey.
 
@@ -96,6 +104,12 @@ def _rgb(image: Image.Image) -> np.ndarray:
     if image.mode in ("I", "F"):
         raise ValueError("its pixels have 32 bits; save it with 8 bits a channel")
     return np.array(image.convert("RGB"))
+
+
+def _shown(image: Image.Image) -> np.ndarray:
+    """uint8 H,W,3 of an image of at most 8 bits a channel."""
+    _values(image)  # refuses deeper ones
+    return _rgb(image)
 
 
 def _values(image: Image.Image) -> np.ndarray:

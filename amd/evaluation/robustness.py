@@ -16,7 +16,8 @@ from PIL import Image
 
 from amd.checkpoint import ModelInfo
 from amd.data.benchmarks import LEFT_OUT, BenchmarkFrame, Sequence, open_benchmark
-from amd.data.images import read_image, read_mask
+from amd.data.images import read_image
+from amd.data.sequences import read_truth
 from amd.errors import UserError
 from amd.evaluation.corruptions import Corruption, Strengths
 from amd.evaluation.vos import LABEL_FREE
@@ -160,7 +161,7 @@ def _scored(sequences: list[Sequence]) -> list[BenchmarkFrame]:
 
 def _annotated(frame: BenchmarkFrame) -> tuple[np.ndarray, np.ndarray]:
     """The image and its truth, of one size."""
-    image, truth = read_image(frame.image), read_mask(frame.truth)
+    image, truth = read_image(frame.image), read_truth(frame)
     if image.shape[:2] != truth.shape:
         raise UserError(
             f"{frame.truth}: {truth.shape[1]}x{truth.shape[0]} pixels, but its frame {frame.image} has "

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from amd.data.benchmarks import LEFT_OUT, BenchmarkFrame, Sequence, open_benchmark
-from amd.data.images import read_mask
+from amd.data.sequences import read_truth
 from amd.errors import UserError
 from amd.evaluation.predictions import (
     check_predictions,
@@ -165,7 +165,7 @@ def _measure_frames(
     tasks = [(sequence.name, frame) for sequence in sequences for frame in _scored_frames(sequence)]
     results: dict[str, list] = {sequence.name: [] for sequence in sequences}
     for name, frame in progress(tasks, label, unit="frames"):
-        results[name].append(measure(prediction_path(folder, name, frame.name), read_mask(frame.truth)))
+        results[name].append(measure(prediction_path(folder, name, frame.name), read_truth(frame)))
     return results
 
 

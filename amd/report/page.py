@@ -13,13 +13,19 @@ import jinja2
 
 from amd.data.validation import reason_counts
 from amd.files import write_text
-from amd.objectness import SMALLEST_AREA
+from amd.objectness import SMALLEST_AREA, choices
 from amd.params import Params
 from amd.report.flow_colours import colour_wheel
 from amd.report.pictures import FALSE_ALARM, HIT, MISS, SequencePictures, png_uri, segment_colour
 from amd.report.plots import segment_plots, training_plots
 
 TITLES = {"image": "per image", "adapted": "adapted"}
+CRITERIA_TITLES = {
+    "motion": "largest motion",
+    "entropy": "least entropy",
+    "reconstruction_error": "largest reconstruction error",
+    "centre": "most central",
+}
 REJECTED_SHOWN = 200  # rows of the table; a large archive may have thousands
 
 
@@ -187,6 +193,7 @@ def segment_view(objectness: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "rows": rows,
         "chosen": chosen,
         "reason": choice_in_words(rows, chosen),
+        "agreement": agreement_in_words(choices(rows)),
         "plots": segment_plots(rows, chosen),
     }
 
@@ -205,6 +212,13 @@ def choice_in_words(rows: Sequence[Mapping[str, float]], chosen: int) -> str:
     second = max(rivals, key=lambda row: row["motion"])
     rival = f"the next, segment {int(second['segment'])}, {second['motion']:.2f} px"
     return f"{found}; {rival}. {rule}"
+
+
+def agreement_in_words(picks: Mapping[str, int]) -> str:
+    """What each label-free criterion would take (amd.objectness.choices), and whether they agree."""
+    found = ", ".join(f"{CRITERIA_TITLES[name]} segment {segment}" for name, segment in picks.items())
+    verdict = "all criteria agree" if len(set(picks.values())) == 1 else "the criteria do not agree"
+    return f"By criterion, {verdict}: {found}."
 
 
 def _judge(scores: Mapping[str, Any]) -> str:

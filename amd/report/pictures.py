@@ -18,7 +18,8 @@ from PIL import Image
 from amd.adaptation import shrink
 from amd.checkpoint import ModelInfo
 from amd.data.benchmarks import BenchmarkFrame, Sequence
-from amd.data.images import read_image, read_mask
+from amd.data.images import read_image
+from amd.data.sequences import read_truth
 from amd.errors import UserError
 from amd.evaluation.predictions import masks_folder, prediction_path, read_prediction
 from amd.metrics import jaccard
@@ -147,13 +148,13 @@ def _curve(sequence: Sequence, folder: Path) -> list[float] | None:
         return None
     scores = []
     for frame, path in zip(sequence.scored_frames, paths, strict=True):
-        truth = read_mask(frame.truth)
+        truth = read_truth(frame)
         scores.append(jaccard(read_prediction(path, truth.shape), truth))
     return scores
 
 
 def _frame_pictures(sequence: Sequence, frame: BenchmarkFrame, folders: Mapping[str, Path]) -> dict[str, str | None]:
-    truth = read_mask(frame.truth)
+    truth = read_truth(frame)
     height, width = thumbnail_size(*truth.shape)
     image = cv2.resize(read_image(frame.image), (width, height), interpolation=cv2.INTER_AREA)
     small_truth = _shrunk(truth, height, width)

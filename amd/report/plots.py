@@ -101,53 +101,52 @@ def _lines(
 
 
 def _bars(values: Mapping[int, float], chosen: int) -> str:
+    return _svg(lambda axes: draw_bars(axes, values, chosen), (2.6, 0.5 + 0.25 * len(values)))
+
+
+def draw_bars(axes: Axes, values: Mapping[int, float], chosen: int) -> None:
     """A bar per segment with its value; the object segment's is full, the others' are pale."""
-
-    def draw(axes: Axes) -> None:
-        longest = max([abs(value) for value in values.values()] + [1e-12])
-        for segment, value in values.items():
-            alpha = 1.0 if segment == chosen else 0.45
-            axes.barh(segment, value, 0.62, color=segment_colour(segment), alpha=alpha)
-            weight = "bold" if segment == chosen else "normal"
-            axes.text(value + 0.03 * longest, segment, f"{value:.3g}", va="center", fontweight=weight)
-        axes.set_xlim(0, 1.28 * longest)
-        axes.set_ylim(max(values) + 0.6, min(values) - 0.6)
-        axes.set_yticks(list(values), [str(segment) for segment in values])
-        axes.tick_params(axis="y", length=0)
-        axes.xaxis.set_visible(False)
-        axes.spines["bottom"].set_visible(False)
-
-    return _svg(draw, (2.6, 0.5 + 0.25 * len(values)))
+    longest = max([abs(value) for value in values.values()] + [1e-12])
+    for segment, value in values.items():
+        alpha = 1.0 if segment == chosen else 0.45
+        axes.barh(segment, value, 0.62, color=segment_colour(segment), alpha=alpha)
+        weight = "bold" if segment == chosen else "normal"
+        axes.text(value + 0.03 * longest, segment, f"{value:.3g}", va="center", fontweight=weight)
+    axes.set_xlim(0, 1.28 * longest)
+    axes.set_ylim(max(values) + 0.6, min(values) - 0.6)
+    axes.set_yticks(list(values), [str(segment) for segment in values])
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
 
 
 def _places(rows: Sequence[Mapping[str, float]], chosen: int) -> str:
+    return _svg(lambda axes: draw_places(axes, rows, chosen), (2.6, 0.5 + 0.25 * max(len(rows), 5)))
+
+
+def draw_places(axes: Axes, rows: Sequence[Mapping[str, float]], chosen: int) -> None:
     """The unit frame with a disc per segment: at its centre, of its spread's radius."""
-
-    def draw(axes: Axes) -> None:
-        for row in sorted(rows, key=lambda row: -row["spread"]):  # small discs on top
-            segment, centre = int(row["segment"]), (row["centre_x"], row["centre_y"])
-            colour = segment_colour(segment)
-            is_object = segment == chosen
-            disc = Circle(centre, row["spread"], color=colour, alpha=0.35 if is_object else 0.14, linewidth=0)
-            axes.add_patch(disc)
-            disc.set_clip_path(axes.patch)
-        for row in rows:
-            segment = int(row["segment"])
-            is_object = segment == chosen
-            axes.plot(row["centre_x"], row["centre_y"], "o", color=segment_colour(segment), markersize=4)
-            axes.annotate(
-                str(segment),
-                (row["centre_x"], row["centre_y"]),
-                (4, 3),
-                textcoords="offset points",
-                fontweight="bold" if is_object else "normal",
-            )
-        axes.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set_visible(True)
-
-    height = 0.5 + 0.25 * max(len(rows), 5)
-    return _svg(draw, (2.6, height))
+    for row in sorted(rows, key=lambda row: -row["spread"]):  # small discs on top
+        segment, centre = int(row["segment"]), (row["centre_x"], row["centre_y"])
+        colour = segment_colour(segment)
+        is_object = segment == chosen
+        disc = Circle(centre, row["spread"], color=colour, alpha=0.35 if is_object else 0.14, linewidth=0)
+        axes.add_patch(disc)
+        disc.set_clip_path(axes.patch)
+    for row in rows:
+        segment = int(row["segment"])
+        is_object = segment == chosen
+        axes.plot(row["centre_x"], row["centre_y"], "o", color=segment_colour(segment), markersize=4)
+        axes.annotate(
+            str(segment),
+            (row["centre_x"], row["centre_y"]),
+            (4, 3),
+            textcoords="offset points",
+            fontweight="bold" if is_object else "normal",
+        )
+    axes.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
 
 
 def thinned(values: Sequence[float]) -> np.ndarray:

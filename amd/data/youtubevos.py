@@ -1,0 +1,49 @@
+"""YouTube-VOS, one split in its original layout: in, the folder with meta.json; out, its sequences with sparse truth.
+
+JPEGImages/<video>/*.jpg and Annotations/<video>/*.png, palette images whose index is the object, 0 the background.
+"""
+
+from pathlib import Path
+
+from amd.data.sequences import (
+    BenchmarkFrame,
+    Sequence,
+    files_by_stem,
+    is_plain_name,
+    require_frames,
+    require_layout,
+)
+from amd.errors import UserError
+from amd.files import read_json
+
+META, IMAGES, TRUTH = Path("meta.json"), Path("JPEGImages"), Path("Annotations")
+
+
+def youtube_vos(root: Path | str) -> list[Sequence]:
+    """The videos of meta.json; several objects are merged, frames without annotation are not scored.
+
+    Raises UserError, naming the path, for a folder of another layout, a meta.json that lists no videos, or an
+    annotation without frame.
+    """
+    root = Path(root)
+    require_layout(root, "YouTube-VOS", (META, IMAGES, TRUTH), "give one split as downloaded, as train or valid")
+    return [_sequence(root, name) for name in _names(root / META)]
+
+
+def _names(path: Path) -> list[str]:
+    meta = read_json(path)
+    videos = meta.get("videos") if isinstance(meta, dict) else None
+    if not isinstance(videos, dict) or not videos:
+        raise UserError(f'{path}: lists no videos; it has {{"videos": {{NAME: ...}}}} in the download')
+    for name in videos:
+        if not is_plain_name(name):
+            raise UserError(f"{path}: {name[:80]!r} is no name of a video; it would lie outside of {IMAGES}")
+    return sorted(videos)
+
+
+def _sequence(root: Path, name: str) -> Sequence:
+    images = files_by_stem(root / IMAGES / name, {".jpg", ".jpeg"})
+    truths = files_by_stem(root / TRUTH / name, {".png"})
+    require_frames(truths, images, root / IMAGES / name)
+    frames = tuple(BenchmarkFrame(stem, images[stem], truths.get(stem)) for stem in sorted(images))
+    return Sequence(name, frames, "youtube_vos")

@@ -1,0 +1,88 @@
+"""What each segment is like over training frames (paper, figure 3): `amd objectness`.
+
+Enters: a model and shards of frame pairs. Leaves: a row of amd.tables.SEGMENTS per segment, what each label-free
+criterion takes for the object and whether they agree, and the figure: entropy, reconstruction error, and the
+segments' places in the frame.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from amd.checkpoint import ModelInfo
+from amd.data.reader import PairReader, to_float
+from amd.data.transforms import PairTransform
+from amd.errors import UserError
+from amd.files import write_json
+from amd.loading import resolve_model
+from amd.objectness import choices, segment_statistics
+from amd.params import Pretrain
+from amd.profiles import load_profile
+from amd.progress import progress
+
+FIGURES = {".png", ".svg"}
+
+
+def run_objectness(model: str, shards: Path, pairs: int, json_path: Path | None, figure: Path | None) -> None:
+    """Measure at least `pairs` training pairs; print the table and the choices, write what is asked for.
+
+    Raises UserError for a model or shards that cannot be read, and for a figure that is no .svg or .png.
+    """
+    if figure and figure.suffix.lower() not in FIGURES:
+        raise UserError(f"{figure}: a figure is drawn as .svg or .png; give it such a name")
+    network, info = resolve_model(model)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows = segment_statistics(network.to(device), _training_pairs(info, Path(shards), pairs, device))
+    report = channel_report(rows) | {"protocol": _protocol(model, rows)}
+    print(format_channels(report))
+    if json_path:
+        write_json(json_path, report)
+    if figure:
+        from amd.report.segment_figure import write_segment_figure  # matplotlib takes a second to import
+
+        write_segment_figure(figure, rows, report["object_segment"])
+
+
+def channel_report(rows: list[dict[str, float]]) -> dict:
+    """The statistics with every criterion's choice, and whether all are the same."""
+    picks = choices(rows)
+    return {
+        "object_segment": picks["motion"],
+        "choices": picks,
+        "agree": len(set(picks.values())) == 1,
+        "segments": rows,
+    }
+
+
+def format_channels(report: dict) -> str:
+    """A line per segment, then what each criterion takes."""
+    names = [name for name in report["segments"][0] if name not in ("segment", "frames")]
+    lines = ["segment " + "".join(f"{name.replace('_', ' '):>22}" for name in names)]
+    lines += [f"{row['segment']:<8}" + "".join(f"{row[name]:22.4f}" for name in names) for row in report["segments"]]
+    picks = ", ".join(f"{name.replace('_', ' ')} {segment}" for name, segment in report["choices"].items())
+    verdict = "all agree" if report["agree"] else "they do not agree"
+    return "\n".join([*lines, f"\nobject by criterion: {picks}; {verdict} ({report['protocol']['frames']} frames)"])
+
+
+def _training_pairs(info: ModelInfo, shards: Path, pairs: int, device: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of training pairs, cropped as the model was trained (as in the paper where it does not say)."""
+    settings = Pretrain(**info.params["pretrain"]) if "pretrain" in info.params else load_profile("paper").pretrain
+    transform = PairTransform(settings.short_edge, settings.min_ratio, settings.crop)
+    reader = PairReader(
+        shards / "index.parquet", transform, pairs=settings.pairs, seed=settings.seed, rank=0, world_size=1, workers=0
+    )
+    batches = -(-pairs // settings.pairs)
+    for batch in progress(islice(reader, batches), "objectness", batches, "batches"):
+        yield to_float(batch, device)
+
+
+def _protocol(model: str, rows: list[dict[str, float]]) -> dict:
+    return {
+        "model": model,
+        "frames": rows[0]["frames"],
+        "object": "label-free: each criterion on training frames, the motion's choice counts",
+        "supervision": "none",
+    }

@@ -1,0 +1,26 @@
+"""Stage evaluate_features: foreground against background in the backbone's features, with the figure."""
+
+from pathlib import Path
+
+from amd.evaluation.features import run_features
+from amd.files import read_json
+from amd.params import Params
+from amd.tracking import Run
+from stages import run_stage
+
+CHECKPOINT = Path("models/amd.safetensors")
+OUT = Path("metrics")
+
+
+def main(params: Params, run: Run) -> None:
+    """Write metrics/features.json and metrics/features.png."""
+    run_features(params.data.benchmark, Path(params.data.benchmark_root), str(CHECKPOINT), OUT)
+    report = read_json(OUT / "features.json")
+    probe = report["probe_accuracy"]["mean"]
+    run.metrics({"silhouette": report["silhouette"]} | ({} if probe is None else {"probe_accuracy": probe}))
+    run.artifact(OUT / "features.json")
+    run.artifact(OUT / "features.png")
+
+
+if __name__ == "__main__":
+    run_stage("evaluate_features", main)
