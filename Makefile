@@ -34,6 +34,8 @@ $(VENV)/.run: pyproject.toml constraints.txt
 $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@# An independent F-beta and MAE to test ours against; it asks for older packages than it needs.
+	$(BIN)/python -m pip install --quiet --no-deps pysodmetrics==1.6.2
 	touch $@ $(VENV)/.run
 
 clean:

@@ -21,6 +21,9 @@ The pipeline (videos in, a registered model out) is run by `dvc repro`; see READ
 everything around it: segmenting, scoring, looking at data, and getting models in and out.
 """
 
+VIDEO_SETS = "davis2016, segtrackv2, fbms59, youtube_vos"
+IMAGE_SETS = "duts, voc2012, folder"
+
 EXAMPLES = """\
 MODEL is one of
   models:/NAME@ALIAS, models:/NAME/VERSION   a registered model (MLFLOW_TRACKING_URI, else ./mlflow.db)
@@ -53,6 +56,32 @@ Score masks that anything produced: region J and boundary F (mean, recall, decay
 
 DIR of --predictions holds <sequence>/<frame>.png, 0 or 255, at the frame's own size. A missing frame, a wrong
 size or a stray folder is an error that names it.
+"""
+
+ROBUSTNESS = """\
+Segment a benchmark's frames as they are, with the colours of the annotated foreground inverted, and with a band
+around its boundary blurred: intersection over union and accuracy of foreground and background, pooled over frames.
+"""
+
+FEATURES = """\
+Features of a network at pixels inside and outside the masks of a benchmark: accuracy of a linear probe on held-out
+videos, silhouette, and a figure (PCA and t-SNE, kernel density of each side).
+
+MODEL is the backbone of an AMD, or a file with an ImageNet-style ResNet (.pth, .safetensors; names of torchvision).
+
+  OUT/features.json, OUT/features.png
+"""
+
+OBJECTNESS = """\
+Statistics of every segment over training frames: motion, area, entropy, reconstruction error, centre and spread; the
+segment that each takes for the object without labels, and whether they agree.
+"""
+
+SALIENCY = """\
+Score soft saliency maps: F-beta (beta^2 = 0.3; adaptive threshold, maximum and mean over thresholds) and MAE.
+
+The map of a model is its object segment's soft mask. Saved maps are DIR/<image>.png, grey 0 to 255, at the image's
+own size. duts: DUTS-TE-Image and DUTS-TE-Mask as downloaded; folder: images/ and masks/ of your own.
 """
 
 DOCTOR = """\
@@ -94,6 +123,10 @@ def _parser() -> argparse.ArgumentParser:
     commands_of = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _segment(commands_of)
     _score(commands_of)
+    _robustness(commands_of)
+    _features(commands_of)
+    _objectness(commands_of)
+    _saliency(commands_of)
     _doctor(commands_of)
     _import(commands_of)
     _models(commands_of)
@@ -133,9 +166,58 @@ def _segment(subparsers: Commands) -> None:
 def _score(subparsers: Commands) -> None:
     example = "amd score --dataset davis2016 --root DAVIS --predictions masks/davis2016 --json scores.json"
     parser = _command(subparsers, "score", commands.score, "J and F of masks on a benchmark", SCORE, example)
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="davis2016")
+    parser.add_argument("--dataset", required=True, metavar="NAME", help=VIDEO_SETS)
     parser.add_argument("--root", required=True, metavar="DIR", type=Path, help="the benchmark, as downloaded")
     parser.add_argument("--predictions", required=True, metavar="DIR", type=Path, help="<sequence>/<frame>.png")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the scores with their protocol")
+
+
+def _robustness(subparsers: Commands) -> None:
+    example = "amd robustness --dataset davis2016 --root DAVIS --model models:/amd@champion --further --pictures out"
+    parser = _command(subparsers, "robustness", commands.robustness, "masks under corruptions", ROBUSTNESS, example)
+    _benchmark_and_model(parser)
+    parser.add_argument(
+        "--band", metavar="PIXELS", type=_size, default=20.0, help="blurred band (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--blur", metavar="PIXELS", type=_size, default=5.0, help="deviation of the blur (default: %(default)s)"
+    )
+    parser.add_argument("--further", action="store_true", help="also noise, JPEG, motion blur and an occluding bar")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the scores with their protocol")
+    parser.add_argument("--pictures", metavar="DIR", type=Path, help="also draw a frame of every sequence")
+
+
+def _features(subparsers: Commands) -> None:
+    example = "amd features --dataset davis2016 --root DAVIS --model resnet50.pth --out features"
+    parser = _command(subparsers, "features", commands.features, "are objects apart in features?", FEATURES, example)
+    _benchmark_and_model(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", type=Path, help="where measures and figure go")
+
+
+def _objectness(subparsers: Commands) -> None:
+    example = "amd objectness --model models:/amd@champion --shards data/shards --pairs 8750 --figure segments.svg"
+    parser = _command(subparsers, "objectness", commands.objectness, "statistics of the segments", OBJECTNESS, example)
+    parser.add_argument("--model", required=True, metavar="MODEL", help="see `amd --help`")
+    parser.add_argument("--shards", required=True, metavar="DIR", type=Path, help="as the pipeline writes them")
+    parser.add_argument("--pairs", metavar="N", type=_positive, default=512, help="frame pairs (default: %(default)s)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write statistics and choices")
+    parser.add_argument("--figure", metavar="FILE", type=Path, help="also draw them (.svg or .png)")
+
+
+def _benchmark_and_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="such as davis2016")
+    parser.add_argument("--root", required=True, metavar="DIR", type=Path, help="the benchmark, as downloaded")
+    parser.add_argument("--model", required=True, metavar="MODEL", help="see `amd --help`")
+
+
+def _saliency(subparsers: Commands) -> None:
+    example = "amd saliency --root DUTS-TE --model models:/amd@champion --json saliency.json"
+    parser = _command(subparsers, "saliency", commands.saliency, "F-beta and MAE of soft maps", SALIENCY, example)
+    parser.add_argument("--dataset", default="duts", choices=("duts", "folder"), help="default: %(default)s")
+    parser.add_argument("--root", required=True, metavar="DIR", type=Path, help="the images with their masks")
+    maps = parser.add_mutually_exclusive_group(required=True)
+    maps.add_argument("--model", metavar="MODEL", help="see `amd --help`")
+    maps.add_argument("--predictions", metavar="DIR", type=Path, help="<image>.png")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the scores with their protocol")
 
 
@@ -143,7 +225,7 @@ def _doctor(subparsers: Commands) -> None:
     example = "amd doctor my_videos clip.mkv\n  amd doctor --dataset davis2016 --root DAVIS"
     parser = _command(subparsers, "doctor", commands.doctor, "what is wrong with data", DOCTOR, example)
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="a video, a folder or a split file")
-    parser.add_argument("--dataset", metavar="NAME", help="a benchmark instead: davis2016")
+    parser.add_argument("--dataset", metavar="NAME", help=f"a benchmark instead: {VIDEO_SETS}, {IMAGE_SETS}")
     parser.add_argument("--root", metavar="DIR", type=Path, help="the benchmark's folder")
 
 
@@ -187,6 +269,17 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _size(text: str) -> float:
+    """A number above zero, at most a thousand."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1000")
+    return value
 
 
 if __name__ == "__main__":

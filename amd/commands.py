@@ -24,6 +24,44 @@ def score(dataset: str, root: Path, predictions: Path, json: Path | None) -> Non
     run_score(dataset, root, predictions, json)
 
 
+def robustness(
+    dataset: str,
+    root: Path,
+    model: str,
+    band: float,
+    blur: float,
+    further: bool,
+    json: Path | None,
+    pictures: Path | None,
+) -> None:
+    """Masks of a benchmark's frames as they are and corrupted."""
+    from amd.evaluation.corruptions import Strengths
+    from amd.evaluation.robustness import run_robustness
+
+    run_robustness(dataset, root, model, Strengths(band=band, blur=blur), further, json, pictures)
+
+
+def features(dataset: str, root: Path, model: str, out: Path) -> None:
+    """Foreground against background in a network's features."""
+    from amd.evaluation.features import run_features
+
+    run_features(dataset, root, model, out)
+
+
+def objectness(model: str, shards: Path, pairs: int, json: Path | None, figure: Path | None) -> None:
+    """Statistics of every segment over training frames."""
+    from amd.evaluation.channels import run_objectness
+
+    run_objectness(model, shards, pairs, json, figure)
+
+
+def saliency(dataset: str, root: Path, model: str | None, predictions: Path | None, json: Path | None) -> None:
+    """F-beta and MAE of a model's or of saved maps."""
+    from amd.evaluation.saliency import run_saliency
+
+    run_saliency(dataset, root, model, predictions, json)
+
+
 def doctor(paths: list[Path], dataset: str | None, root: Path | None) -> None:
     """What is wrong with videos, or what there is of a benchmark."""
     if bool(paths) == bool(dataset) or bool(dataset) != bool(root):
@@ -85,17 +123,6 @@ def _doctor_paths(paths: list[Path]) -> None:
 
 
 def _doctor_dataset(dataset: str, root: Path) -> None:
-    from amd.data.benchmarks import open_benchmark
-    from amd.data.images import image_size
+    from amd.data.check import check_dataset
 
-    sequences = open_benchmark(dataset, root)
-    width = max(len("sequence"), *(len(sequence.name) for sequence in sequences))
-    print(f"{'sequence':{width}}  frames  annotated  scored       size")
-    for sequence in sequences:
-        annotated = sum(frame.truth is not None for frame in sequence.frames)
-        height, across = image_size(sequence.frames[0].image)
-        print(
-            f"{sequence.name:{width}}  {len(sequence.frames):6}  {annotated:9}  {len(sequence.scored_frames):6}  "
-            f"{f'{across}x{height}':>9}"
-        )
-    print(f"\n{len(sequences)} sequences, {sum(len(sequence.frames) for sequence in sequences)} frames")
+    print(check_dataset(dataset, root))

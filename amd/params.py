@@ -29,7 +29,7 @@ class Data(Section):
     """Where videos and the benchmark are."""
 
     videos: str  # a folder of videos and frame folders, one video, or a split file
-    benchmark: Literal["davis2016"]
+    benchmark: Literal["davis2016", "segtrackv2", "fbms59", "youtubevos"]
     benchmark_root: str
 
 

@@ -25,6 +25,7 @@ from prefect.futures import as_completed
 from prefect.runtime import task_run
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
+from tqdm import tqdm
 
 from amd.data.benchmarks import Sequence, open_benchmark
 from amd.errors import UserError
@@ -197,7 +198,7 @@ def _failures(report: dict[str, Any]) -> str:
 
 
 def _say(line: str) -> None:
-    print(f"adapt: {line}", file=sys.stderr, flush=True)
+    tqdm.write(f"adapt: {line}", file=sys.stderr)  # above the progress line
 
 
 if __name__ == "__main__":

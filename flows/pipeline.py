@@ -31,7 +31,7 @@ from flows.server import prefect_server
 
 DVC = (sys.executable, "-m", "dvc")
 GRACE_S = 60.0  # a stage that is told to end saves its state
-TAIL = 15  # lines of a failure
+TAIL = 3  # lines of a failure: the stage's own error and DVC's
 NODE = re.compile(r'"([^"]+)";')
 EDGE = re.compile(r'"([^"]+)" -> "([^"]+)";')
 

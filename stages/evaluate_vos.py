@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from amd.data.benchmarks import open_benchmark
-from amd.evaluation.vos import score_run
+from amd.evaluation.vos import score_baselines, score_run
 from amd.files import write_json
 from amd.params import Params
 from amd.tables import SCORES, write_table
@@ -17,8 +17,9 @@ def main(params: Params, run: Run) -> None:
     """Score both kinds of prediction, label-free and with the oracle's segment."""
     sequences = open_benchmark(params.data.benchmark, params.data.benchmark_root)
     report, rows = score_run(sequences, PREDICTIONS, params.model.segments)
+    report["baselines"], baseline_rows = score_baselines(sequences)
     write_json("metrics/vos.json", report)
-    write_table("metrics/vos.parquet", SCORES, rows)
+    write_table("metrics/vos.parquet", SCORES, rows + baseline_rows)
     for prediction, scores in report["summary"].items():
         run.metrics({f"{prediction}_{name}": value for name, value in scores.items() if value is not None})
     run.artifact("metrics/vos.json")

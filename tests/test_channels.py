@@ -3,11 +3,20 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from amd.checkpoint import ModelInfo, save_checkpoint
+from amd.cli import main
+from amd.data.manifest import ingest
+from amd.data.shards import write_shards
+from amd.data.synthetic import make_corpus
 from amd.errors import UserError
 from amd.evaluation.channels import channel_report, run_objectness
+from amd.files import read_json
+from amd.model.amd import AMD, Architecture
 from amd.objectness import choices, choose_object
+from amd.profiles import load_profile
 from amd.report.page import agreement_in_words
 from amd.report.segment_figure import write_segment_figure
 
@@ -58,3 +67,24 @@ def test_the_figure(tmp_path: Path, suffix: str):
 def test_another_kind_of_figure_is_refused_before_any_work(tmp_path: Path):
     with pytest.raises(UserError, match=r"figure\.gif: a figure is drawn as \.svg or \.png"):
         run_objectness("none.safetensors", tmp_path, 8, None, tmp_path / "figure.gif")
+
+
+def test_the_command_on_real_shards(tmp_path: Path, capsys: pytest.CaptureFixture):
+    params = load_profile("quickstart")
+    corpus = {"train_clips": 1, "heldout_clips": 1, "frames": 6, "width": 128, "height": 96, "workers": 1}
+    make_corpus(tmp_path / "corpus", params.corpus.model_copy(update=corpus))
+    shard = params.shard.model_copy(update={"workers": 1, "min_change": 0.0})
+    rows = ingest(tmp_path / "corpus/train", params.ingest.model_copy(update={"workers": 1}), shard)
+    write_shards(rows, tmp_path / "shards", shard)
+    torch.manual_seed(0)
+    architecture = Architecture("small", 3, 4, 0.0, "small", 64, 64)
+    info = ModelInfo(architecture, params={"pretrain": params.pretrain.model_dump() | {"pairs": 2}})
+    save_checkpoint(tmp_path / "model.safetensors", AMD(architecture), info)
+    options = ["--pairs", "3", "--json", str(tmp_path / "report.json"), "--figure", str(tmp_path / "figure.svg")]
+    main(["objectness", "--model", str(tmp_path / "model.safetensors"), "--shards", str(tmp_path / "shards"), *options])
+    report = read_json(tmp_path / "report.json")
+    assert report["protocol"]["frames"] == 8  # two batches of two pairs
+    assert sum(row["area"] for row in report["segments"]) == pytest.approx(1, abs=1e-4)
+    assert report["object_segment"] == report["choices"]["motion"]
+    assert "object by criterion" in capsys.readouterr().out
+    assert (tmp_path / "figure.svg").is_file()

@@ -171,8 +171,9 @@ def test_doctor_examines_paths_and_benchmarks(tmp_path: Path, capsys: pytest.Cap
     assert "an empty file" in printed
     main(["doctor", "--dataset", "davis2016", "--root", str(davis(tmp_path / "davis"))])
     printed = capsys.readouterr().out
-    assert re.search(r"bear +4 +4 +2 +64x48", printed)
+    assert re.search(r"bear +4 +4 +2 +0 +64x48", printed)
     assert "1 sequences, 4 frames" in printed
+    assert "NOT complete" in printed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["davis", "videos"]  # nothing was written
 
 

@@ -9,9 +9,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from amd.checkpoint import ModelInfo, save_checkpoint
+from amd.cli import main
 from amd.data.benchmarks import open_benchmark
 from amd.errors import UserError
-from amd.evaluation.features import Pixels, collect_pixels, embed, linear_probe, open_network, run_features, silhouette
+from amd.evaluation.features import Pixels, collect_pixels, embed, linear_probe, open_network, silhouette
 from amd.files import read_json
 from amd.imagenet import load_imagenet
 from amd.model.amd import AMD, Architecture
@@ -151,7 +152,9 @@ def test_the_command_writes_measures_and_the_figure(tmp_path: Path, capsys: pyte
     torch.manual_seed(0)
     checkpoint = tmp_path / "model.safetensors"
     save_checkpoint(checkpoint, AMD(SMALL), ModelInfo(SMALL, object_segment=1, short_edge=48))
-    run_features("davis2016", benchmark(tmp_path / "davis", half()), str(checkpoint), tmp_path / "out")
+    root, out = benchmark(tmp_path / "davis", half()), tmp_path / "out"
+    arguments = ["features", "--dataset", "davis2016", "--root", root, "--model", checkpoint, "--out", out]
+    main([str(argument) for argument in arguments])
     report = read_json(tmp_path / "out" / "features.json")
     assert report["probe_accuracy"]["mean"] > 0.9  # bright against dark: any network tells
     assert report["protocol"]["dimensions"] == 64

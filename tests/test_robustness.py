@@ -11,6 +11,7 @@ from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import confusion_matrix
 
 from amd.checkpoint import ModelInfo, save_checkpoint
+from amd.cli import main
 from amd.data.benchmarks import open_benchmark
 from amd.errors import UserError
 from amd.evaluation.corruptions import (
@@ -23,7 +24,7 @@ from amd.evaluation.corruptions import (
     invert_foreground,
     occlude,
 )
-from amd.evaluation.robustness import MEASURES, PUBLISHED, Confusion, run_robustness, score_robustness
+from amd.evaluation.robustness import MEASURES, PUBLISHED, Confusion, score_robustness
 from amd.model.amd import AMD, Architecture
 
 ALL = Strengths().slides() | Strengths().further()
@@ -191,13 +192,13 @@ def test_the_command_writes_scores_and_pictures(tmp_path: Path, capsys: pytest.C
     checkpoint = tmp_path / "model.safetensors"
     save_checkpoint(checkpoint, AMD(architecture), ModelInfo(architecture, object_segment=1, short_edge=32))
     torch.set_num_threads(1)
-    run_robustness(
-        "davis2016", root, str(checkpoint), Strengths(), True, tmp_path / "scores.json", tmp_path / "pictures"
-    )
+    options = ["--json", tmp_path / "scores.json", "--pictures", tmp_path / "pictures", "--further", "--band", "9"]
+    arguments = ["robustness", "--dataset", "davis2016", "--root", root, "--model", checkpoint, *options]
+    main([str(argument) for argument in arguments])
     report = json.loads((tmp_path / "scores.json").read_text())
     assert list(report["scores"]) == ["normal", *ALL]
     assert report["protocol"]["frames_scored"] == 1
-    assert report["protocol"]["strengths"]["band"] == Strengths().band
+    assert report["protocol"]["strengths"]["band"] == 9
     assert "foreground iou" in capsys.readouterr().out
     with Image.open(tmp_path / "pictures" / "bear.png") as sheet:
         assert sheet.size == (320 * 7, 24 + 2 * 180)

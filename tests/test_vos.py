@@ -311,13 +311,18 @@ def test_the_stage_writes_scores(
     report = json.loads(Path("metrics/vos.json").read_text())
     assert report["summary"]["adapted"]["label_free_J"] == pytest.approx(60 / 140)
     assert list(report["scores"]["adapted"]) == ["label-free", "oracle"]
-    assert len(read_table("metrics/vos.parquet", SCORES)) == 8
+    assert list(report["baselines"]) == ["centre_box", "flow_outliers"]
+    rows = read_table("metrics/vos.parquet", SCORES)
+    assert len(rows) == 8 + 4
+    assert {row["choice"] for row in rows[8:]} == {"none"}
 
 
 def test_the_score_command(sequences: list[Sequence], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = predict(sequences, tmp_path / "p", shift(4))
     run_score("davis2016", tmp_path / "davis", folder, tmp_path / "out/scores.json")
-    assert json.loads((tmp_path / "out/scores.json").read_text()) == score_masks(sequences, folder)
+    written = json.loads((tmp_path / "out/scores.json").read_text())
+    assert written.pop("baselines").keys() == {"centre_box", "flow_outliers"}
+    assert written == score_masks(sequences, folder)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == [
         "sequence",

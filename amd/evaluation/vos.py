@@ -15,6 +15,7 @@ import numpy as np
 from amd.data.benchmarks import LEFT_OUT, BenchmarkFrame, Sequence, open_benchmark
 from amd.data.sequences import read_truth
 from amd.errors import UserError
+from amd.evaluation.baselines import BASELINES, baseline_mask
 from amd.evaluation.predictions import (
     check_predictions,
     masks_folder,
@@ -43,6 +44,9 @@ LABEL_FREE = {
 ORACLE = LABEL_FREE | {"object": "oracle: the segment with the best J on this dataset's truth"}
 
 
+MaskOf = Callable[[Sequence, BenchmarkFrame, tuple[int, int]], np.ndarray]
+
+
 class FrameScore(NamedTuple):
     """One frame's measures, and the pixel counts that pooled J is made of."""
 
@@ -60,17 +64,18 @@ def score_masks(sequences: list[Sequence], predictions: Path, origin: dict[str, 
     UserError for predictions that are missing, stray, of a wrong size, or not 0 and 255.
     """
     check_predictions(sequences, predictions)
-    return _score(sequences, predictions, read_prediction, origin)
+    return _score(sequences, _reader(predictions, read_prediction), origin)
 
 
 def oracle_segment(sequences: list[Sequence], segments: Path, segments_count: int) -> int:
     """The segment of a folder of label maps whose J, mean over sequences, is best on the truth."""
     check_predictions(sequences, segments)
 
-    def measure(path: Path, truth: np.ndarray) -> np.ndarray:
+    def measure(sequence: Sequence, frame: BenchmarkFrame, truth: np.ndarray) -> np.ndarray:
+        path = prediction_path(segments, sequence.name, frame.name)
         return _segment_jaccards(read_segments(path, truth.shape, segments_count), truth, segments_count)
 
-    frames = _measure_frames(sequences, segments, measure, "oracle")
+    frames = _measure_frames(sequences, measure, "oracle")
     return int(np.mean([np.mean(values, axis=0) for values in frames.values()], axis=0).argmax())
 
 
@@ -87,7 +92,7 @@ def score_prediction(sequences: list[Sequence], folder: Path, segments_count: in
     def read(path: Path, size: tuple[int, int]) -> np.ndarray:
         return read_segments(path, size, segments_count) == best
 
-    return {"label-free": label_free, "oracle": {"segment": best} | _score(sequences, segments, read, ORACLE)}
+    return {"label-free": label_free, "oracle": {"segment": best} | _score(sequences, _reader(segments, read), ORACLE)}
 
 
 def score_run(sequences: list[Sequence], folders: dict[str, Path], segments_count: int) -> tuple[dict, list[dict]]:
@@ -107,9 +112,21 @@ def score_run(sequences: list[Sequence], folders: dict[str, Path], segments_coun
     return {"summary": summary, "scores": scores}, rows
 
 
+def score_baselines(sequences: list[Sequence]) -> tuple[dict[str, dict], list[dict]]:
+    """Score the rows without learning on the same frames: {NAME: scores}, and rows of amd.tables.SCORES."""
+    results = {}
+    for name, words in BASELINES.items():
+        origin = AS_GIVEN | {"object": words, "supervision": "none"}
+        results[name] = _score(sequences, partial(baseline_mask, name), origin)
+    rows = [row for name, result in results.items() for row in _rows(sequences, name, "none", result)]
+    return results, rows
+
+
 def run_score(dataset: str, root: Path, predictions: Path, json_path: Path | None) -> None:
     """Score masks that anything produced; print the table, write the JSON when `json_path` is given."""
-    scores = score_masks(open_benchmark(dataset, root), Path(predictions))
+    sequences = open_benchmark(dataset, root)
+    scores = score_masks(sequences, Path(predictions))
+    scores["baselines"] = score_baselines(sequences)[0]
     print(format_scores(scores))
     if json_path:
         write_json(json_path, scores)
@@ -117,12 +134,17 @@ def run_score(dataset: str, root: Path, predictions: Path, json_path: Path | Non
 
 def format_scores(scores: dict) -> str:
     """The scores of `score_masks` as text: a line per sequence, the mean, the protocol."""
-    width = max(len(name) for name in [*scores["sequences"], "sequence"])
+    width = max(len(name) for name in [*scores["sequences"], *scores.get("baselines", {}), "sequence"])
     heads = [f"{measure} {key}" for measure in "JF" for key in Statistics._fields]
     lines = [f"{'sequence':{width}}" + "".join(f"{head:>10}" for head in heads)]
     for name, measures in [*scores["sequences"].items(), ("mean", scores["mean"])]:
         numbers = [measures[measure][key] for measure in "JF" for key in Statistics._fields]
         lines.append(f"{name:{width}}" + "".join(f"{number:10.3f}" for number in numbers))
+    for name, result in scores.get("baselines", {}).items():
+        numbers = [result["mean"][measure][key] for measure in "JF" for key in Statistics._fields]
+        below = scores["mean"]["J"]["mean"] < result["mean"]["J"]["mean"]
+        note = "  the masks score below this row, which learns nothing" if below else ""
+        lines.append(f"{name:{width}}" + "".join(f"{number:10.3f}" for number in numbers) + note)
     averages = scores["averages"]
     lines.append(
         f"\nJ over frames {averages['frames']['J']:.3f}, pooled {averages['pooled']['J']:.3f}; "
@@ -133,12 +155,11 @@ def format_scores(scores: dict) -> str:
 
 def _score(
     sequences: list[Sequence],
-    folder: Path,
-    read: Callable[[Path, tuple[int, int]], np.ndarray],
+    mask_of: MaskOf,
     origin: dict[str, str],
 ) -> dict:
-    """Scores of the masks that `read` makes of the files in `folder`."""
-    frames = _measure_frames(sequences, folder, partial(_score_frame, read), "scores")
+    """Scores of the masks `mask_of(sequence, frame, size)`."""
+    frames = _measure_frames(sequences, partial(_score_frame, mask_of), "scores")
     per_sequence = {
         name: {
             "J": statistics([score.j for score in values])._asdict(),
@@ -155,17 +176,22 @@ def _score(
     }
 
 
+def _reader(folder: Path, read: Callable[[Path, tuple[int, int]], np.ndarray]) -> MaskOf:
+    """Masks that `read` makes of the files in `folder`."""
+    return lambda sequence, frame, size: read(prediction_path(folder, sequence.name, frame.name), size)
+
+
 def _measure_frames(
-    sequences: list[Sequence], folder: Path, measure: Callable[[Path, np.ndarray], Any], label: str
+    sequences: list[Sequence], measure: Callable[[Sequence, BenchmarkFrame, np.ndarray], Any], label: str
 ) -> dict[str, list]:
-    """`measure(prediction's path, truth)` of every scored frame, by sequence.
+    """`measure(sequence, frame, truth)` of every scored frame, by sequence.
 
     Frame by frame in one thread: at 5 ms a frame of 480p, OpenCV's own threads are all that pays.
     """
-    tasks = [(sequence.name, frame) for sequence in sequences for frame in _scored_frames(sequence)]
+    tasks = [(sequence, frame) for sequence in sequences for frame in _scored_frames(sequence)]
     results: dict[str, list] = {sequence.name: [] for sequence in sequences}
-    for name, frame in progress(tasks, label, unit="frames"):
-        results[name].append(measure(prediction_path(folder, name, frame.name), read_truth(frame)))
+    for sequence, frame in progress(tasks, label, unit="frames"):
+        results[sequence.name].append(measure(sequence, frame, read_truth(frame)))
     return results
 
 
@@ -178,8 +204,8 @@ def _scored_frames(sequence: Sequence) -> tuple[BenchmarkFrame, ...]:
     return sequence.scored_frames
 
 
-def _score_frame(read: Callable, path: Path, truth: np.ndarray) -> FrameScore:
-    mask = read(path, truth.shape)
+def _score_frame(mask_of: MaskOf, sequence: Sequence, frame: BenchmarkFrame, truth: np.ndarray) -> FrameScore:
+    mask = mask_of(sequence, frame, truth.shape)
     return FrameScore(
         jaccard(mask, truth),
         boundary_f(mask, truth),

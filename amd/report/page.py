@@ -19,7 +19,12 @@ from amd.report.flow_colours import colour_wheel
 from amd.report.pictures import FALSE_ALARM, HIT, MISS, SequencePictures, png_uri, segment_colour
 from amd.report.plots import segment_plots, training_plots
 
-TITLES = {"image": "per image", "adapted": "adapted"}
+TITLES = {
+    "image": "per image",
+    "adapted": "adapted",
+    "centre_box": "fixed centre box",
+    "flow_outliers": "optical flow minus camera",
+}
 CRITERIA_TITLES = {
     "motion": "largest motion",
     "entropy": "least entropy",
@@ -82,6 +87,7 @@ def verdict(findings: Findings) -> str:
     ]
     if best == "adapted" and "image" in scores:
         sentences.append(_gain_in_words(scores))
+    sentences += below_baselines(findings.vos)
     bound = f"{_mean(scores, best, 'oracle'):.3f}"
     if findings.objectness is not None:
         chosen, oracle = findings.objectness["object_segment"], scores[best]["oracle"]["segment"]
@@ -104,6 +110,17 @@ def _gain_in_words(scores: Mapping[str, Any]) -> str:
     )
 
 
+def below_baselines(vos: Mapping[str, Any]) -> list[str]:
+    """A sentence for every learned number that is below a row without learning."""
+    return [
+        f"J {TITLES.get(name, name)} ({_mean(vos['scores'], name, 'label-free'):.3f}) is BELOW the "
+        f"{TITLES.get(row, row)} ({result['mean']['J']['mean']:.3f}), which learns nothing."
+        for name in vos["scores"]
+        for row, result in vos.get("baselines", {}).items()
+        if _mean(vos["scores"], name, "label-free") < result["mean"]["J"]["mean"]
+    ]
+
+
 def score_view(vos: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Headlines, a row of means per sequence (the worst first), and every number in long form."""
     if vos is None:
@@ -123,6 +140,8 @@ def score_view(vos: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "averages": {name: scores[name]["label-free"]["averages"] for name in predictions},
         "rows": [(name, _measures(scores, name)) for name in names],
         "mean": {name: {choice: scores[name][choice]["mean"] for choice in scores[name]} for name in predictions},
+        "baselines": vos.get("baselines", {}),
+        "below": below_baselines(vos),
         "long": [
             (sequence, name, choice, scores[name][choice]["sequences"][sequence])
             for sequence in names
