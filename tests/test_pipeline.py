@@ -137,7 +137,8 @@ def test_runs_are_nested_under_one_parent_with_lineage(project):
         if item.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id
     }
     assert set(stages) == {
-        "corpus", "ingest", "shard", "pretrain", "objectness", "predict", "adapt", "evaluate_vos", "evaluate_robustness", "evaluate_features", "report", "register",
+        "corpus", "ingest", "shard", "pretrain", "objectness", "predict", "adapt", "evaluate_vos",
+        "evaluate_robustness", "evaluate_features", "report", "register",
     }  # fmt: skip
     assert stages["evaluate_vos"].data.tags["dvc.models/amd.safetensors"]
     assert "loss" in stages["pretrain"].data.metrics

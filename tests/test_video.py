@@ -269,3 +269,11 @@ def test_frame_folder_errors_name_the_image(folder):
         with pytest.raises(DecodeError, match=bad) as caught:
             next(frames)
         assert caught.value.good_frames == 2
+
+
+@pytest.mark.parametrize("width", [16, 24, 48, 72])
+def test_small_widths_have_three_channels(tmp_path, width):
+    """decord gives four or six channels at some of them."""
+    path = encode(tmp_path / "clip.mp4", frames=3, size=(256, 256))
+    frames = list(read_frames(Source("clip", path), short_edge=width))
+    assert [frame.image.shape for frame in frames] == [(width, width, 3)] * 3

@@ -34,7 +34,6 @@ else:
     decord.logging.set_level(decord.logging.QUIET)
 
 FOLDER_FPS = 24.0  # a frame folder has no clock
-DECORD_MIN_WIDTH = 96  # pixels: below, some widths come back with the wrong number of channels
 DECORD_MAX_PIXELS = 640 * 480  # of a frame: above, decord's frames in advance pass 250 MB
 NO_REPEATS = 1e-9  # of all frames: the share of made-up ones at which decord fails
 CLOCK_ERROR = 0.0015  # seconds: Matroska rounds times to milliseconds
@@ -148,7 +147,7 @@ def _images(source: Source, short_edge: int | None) -> Iterator[tuple[np.ndarray
         raise _Broken("no readable video stream")
     width, height = fit_size(facts.width, facts.height, short_edge)
     given = 0
-    if decord is not None and source.decoder is None and _suits_decord(width, height):
+    if decord is not None and source.decoder is None and width * height <= DECORD_MAX_PIXELS:
         try:
             for image in _decord_images(source.path, width, height):
                 given += 1
@@ -161,10 +160,6 @@ def _images(source: Source, short_edge: int | None) -> Iterator[tuple[np.ndarray
         yield image, "pyav"
 
 
-def _suits_decord(width: int, height: int) -> bool:
-    return width >= DECORD_MIN_WIDTH and width * height <= DECORD_MAX_PIXELS
-
-
 def _decord_images(path: Path, width: int, height: int) -> Iterator[np.ndarray]:
     """decord from frame 0 on by `next` alone: seeking gives wrong frames. It rotates by itself."""
     try:
@@ -172,7 +167,7 @@ def _decord_images(path: Path, width: int, height: int) -> Iterator[np.ndarray]:
         reader = decord.VideoReader(name, width=width, height=height, num_threads=1, fault_tol=NO_REPEATS)
         while True:
             image = reader.next().asnumpy()
-            if image.shape != (height, width, 3):
+            if image.shape != (height, width, 3):  # at 24, 48 and 72 pixels of width it has four channels
                 raise _Broken("decord")
             yield image
     except StopIteration:
