@@ -294,7 +294,7 @@ def test_processes_end_with_a_killed_parent(tmp_path):
     child = int(wait_for(lambda: next(marks.iterdir(), None)).name)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    wait_for(lambda: not is_running(child))
+    assert wait_for(lambda: not is_running(child))
 
 
 def wait_for(condition, seconds: float = 20.0):
