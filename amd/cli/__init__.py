@@ -1,0 +1,5 @@
+"""The `amd` command, a module a subject."""
+
+from amd.cli.program import main
+
+__all__ = ["main"]
