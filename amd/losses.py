@@ -59,12 +59,59 @@ def photometric(target: Tensor, predicted: Tensor, visible: Tensor, batch: int) 
     return total
 
 
-def ssim_distance(first: Tensor, second: Tensor) -> Tensor:
-    """(1 - SSIM) / 2 in [0, 1] over 3x3 windows without padding: B,C,H,W twice gives B,C,H-2,W-2."""
-    mean_first, mean_second = F.avg_pool2d(first, 3, 1), F.avg_pool2d(second, 3, 1)
-    variance_first = F.avg_pool2d(first * first, 3, 1) - mean_first**2
-    variance_second = F.avg_pool2d(second * second, 3, 1) - mean_second**2
-    covariance = F.avg_pool2d(first * second, 3, 1) - mean_first * mean_second
-    numerator = (2 * mean_first * mean_second + C1) * (2 * covariance + C2)
-    denominator = (mean_first**2 + mean_second**2 + C1) * (variance_first + variance_second + C2)
-    return ((1 - numerator / denominator) / 2).clamp(0, 1)
+def ssim_distance(predicted: Tensor, target: Tensor) -> Tensor:
+    """(1 - SSIM) / 2 in [0, 1] over 3x3 windows without padding: B,C,H,W twice gives B,C,H-2,W-2.
+
+    Only `predicted` has a gradient.
+    """
+    return _SSIMDistance.apply(predicted, target)
+
+
+class _SSIMDistance(torch.autograd.Function):
+    """One operation with its gradient written out, in place where it can be: its cost is the memory it touches.
+
+    SSIM = luminance * contrast / (luminances * contrasts), of window means of p, t, p^2, t^2 and p t.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, predicted: Tensor, target: Tensor) -> Tensor:
+        moments = predicted.new_empty(5, *predicted.shape)
+        moments[0], moments[1] = predicted, target
+        for moment, (a, b) in zip(moments[2:], ((predicted, predicted), (target, target), (predicted, target))):
+            torch.mul(a, b, out=moment)
+        mean_p, mean_t, square_p, square_t, product = window_mean(moments)
+        both, squares = mean_p * mean_t, (mean_p * mean_p).addcmul_(mean_t, mean_t)
+        contrast = product.sub_(both).mul_(2).add_(C2)
+        contrasts = square_p.add_(square_t).sub_(squares).add_(C2)
+        luminance, luminances = both.mul_(2).add_(C1), squares.add_(C1)
+        similarity = (luminance / luminances).mul_(contrast).div_(contrasts)  # exactly 1 of equal windows
+        ctx.save_for_backward(predicted, target, mean_p, mean_t, luminance, contrast, luminances, contrasts, similarity)
+        return (1 - similarity).div_(2).clamp_(0, 1)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        predicted, target, mean_p, mean_t, luminance, contrast, luminances, contrasts, similarity = ctx.saved_tensors
+        to_moments = predicted.new_empty(3, *gradient.shape)
+        to_mean, to_square, to_product = to_moments
+        by_contrasts = (gradient * -0.5).div_(contrasts)
+        torch.mul(by_contrasts, -similarity, out=to_square)
+        by_both = by_contrasts.div_(luminances)
+        torch.mul(by_both, luminance, out=to_product).mul_(2)
+        torch.mul(gradient, similarity, out=to_mean).mul_(-0.5).div_(luminances).add_(to_square).mul_(mean_p).mul_(-2)
+        to_mean.addcmul_((contrast - luminance).mul_(by_both), mean_t, value=2)
+        to_mean, to_square, to_product = spread_windows(to_moments)
+        return to_mean.addcmul_(predicted, to_square, value=2).addcmul_(target, to_product), None
+
+
+def window_mean(x: Tensor) -> Tensor:
+    """Means over 3x3 windows: ...,H,W gives ...,H-2,W-2."""
+    rows = x[..., :-2, :] + x[..., 1:-1, :]
+    rows += x[..., 2:, :]
+    windows = rows[..., :-2] + rows[..., 1:-1]
+    windows += rows[..., 2:]
+    return windows.div_(9)
+
+
+def spread_windows(x: Tensor) -> Tensor:
+    """The transpose of `window_mean`: ...,H-2,W-2 gives ...,H,W."""
+    return window_mean(F.pad(x, (2, 2, 2, 2)))

@@ -89,6 +89,12 @@ def test_pooling_and_composition_by_hand():
     torch.testing.assert_close(flow[0, :, 1, 0], torch.tensor([0.0, 2.0]))
 
 
+def test_the_written_gradient_of_ssim_is_its_derivative():
+    predicted = torch.rand(2, 3, 7, 9, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(2, 3, 7, 9, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda image: ssim_distance(image, target), predicted)
+
+
 def test_ssim_distance_against_loops():
     generator = torch.Generator().manual_seed(2)
     first, second = torch.rand(1, 1, 5, 6, generator=generator), torch.rand(1, 1, 5, 6, generator=generator)
