@@ -1,4 +1,6 @@
-# make run: the whole pipeline on the built-in corpus.  make test: the tests.  Both set up what they need.
+# make run: the whole pipeline on the built-in corpus.  make test: the tests.  make bench: how fast.
+# make services: MLflow, Prefect and a worker, until make services-stop (docs/operations.md).
+# Each sets up what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 # Tests run on every core at once: one thread each.
 test: export OMP_NUM_THREADS := 1
 
-.PHONY: run test lint clean
+.PHONY: run test bench lint services services-stop clean
 
 run: $(VENV)/.run
 	dvc repro
@@ -21,6 +23,16 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	python -m pytest -n auto --dist loadfile $(PYTEST_ARGUMENTS)
+
+# Wants a machine with nothing else running; `python -m benchmarks --help` has less of it.
+bench: $(VENV)/.run
+	python -m benchmarks --json .amd/bench.json
+
+services: $(VENV)/.run
+	python -m flows.services start
+
+services-stop:
+	python -m flows.services stop
 
 lint: $(VENV)/.dev
 	ruff format --check .
@@ -39,4 +51,5 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.run
 
 clean:
+	test ! -d .amd/services || python -m flows.services stop
 	rm -rf data models masks predictions metrics report .amd dvc.lock

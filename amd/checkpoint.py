@@ -5,7 +5,6 @@ statistics, the size images are segmented at, the parameters and the lineage.
 """
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,14 +13,23 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from amd.errors import UserError
 from amd.files import atomic_path
 from amd.model.amd import AMD, Architecture
 from amd.model.reference import from_reference
 
-FORMAT = "amd-checkpoint-1"
+FORMAT, EMBEDDING_FORMAT, SEMANTIC_FORMAT = "amd-checkpoint-1", "amd-embedding-1", "amd-semantic-1"
+KINDS = {  # what a user is told of a file that is given in the other one's place
+    FORMAT: "a checkpoint of AMD (`--method amd`)",
+    EMBEDDING_FORMAT: "a checkpoint of the instance embedding (`--method transfer`)",
+    SEMANTIC_FORMAT: "a model fine-tuned for semantic segmentation (`amd semantic`)",
+}
+BACKBONES = ("small", "resnet18", "resnet34", "resnet50")
+MOTIONS = ("small", "pwc")
+STRIDES = (4, 8, 16, 32)
+MOST_PIXELS = 8192  # of an edge that a network is to work at: a file's word must not decide over all memory
 REFERENCE_OBJECT_SEGMENT = 1  # what the published code reads (its README says 0)
 REFERENCE_SHORT_EDGE = 392
 
@@ -60,6 +68,55 @@ def load_checkpoint(path: Path | str) -> tuple[AMD, ModelInfo]:
 
 def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], ModelInfo]:
     """The tensors and the metadata of a checkpoint file."""
+    tensors, fields = read_file(path, FORMAT)
+    try:
+        info = ModelInfo(**{**fields, "architecture": Architecture(**fields["architecture"])})
+        damage = _impossible(info)
+    except (KeyError, TypeError, ValueError) as error:
+        damage = str(error)
+    if damage:
+        raise UserError(f"{path}: damaged checkpoint metadata ({damage})")
+    name, segments = "appearance.classifier.weight", info.architecture.segments
+    if name in tensors and (found := tuple(tensors[name].shape))[:1] != (segments,):  # before so many are allocated
+        raise UserError(f"{path}: key {name!r} has shape {found}, expected {(segments, *found[1:])}")
+    return tensors, info
+
+
+def _impossible(info: ModelInfo) -> str:
+    """What of a checkpoint's metadata no training has written; empty when all is possible."""
+    architecture = info.architecture
+    for name, default in Architecture().to_dict().items():
+        value = getattr(architecture, name)
+        if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
+            return f"{name} is {value!r}"
+    possible = {
+        "backbone": architecture.backbone in BACKBONES,
+        "motion": architecture.motion in MOTIONS,
+        "segments": architecture.segments >= 2,
+        "output_stride": architecture.output_stride in STRIDES,
+        "dropout": 0 <= architecture.dropout < 1,
+        "motion_height": 64 <= architecture.motion_height <= MOST_PIXELS,
+        "motion_width": 64 <= architecture.motion_width <= MOST_PIXELS,
+        "object_segment": info.object_segment is None or info.object_segment in range(architecture.segments),
+        "short_edge": info.short_edge is None or info.short_edge in range(1, MOST_PIXELS + 1),
+        "segments' rows": isinstance(info.segments, list) and all(isinstance(row, dict) for row in info.segments),
+        "params": isinstance(info.params, dict),
+        "lineage": isinstance(info.lineage, dict),
+    }
+    return next((f"its {name} cannot be" for name, is_so in possible.items() if not is_so), "")
+
+
+def file_format(path: Path | str) -> str | None:
+    """The format that a checkpoint file names, a key of KINDS; None when it names none or cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError):
+        return None
+
+
+def read_file(path: Path | str, wanted: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a checkpoint file of format `wanted` (a key of KINDS), and the object in its metadata."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
@@ -69,16 +126,17 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], ModelInfo]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable checkpoint ({error})") from None
-    if metadata.get("format") != FORMAT:
-        raise UserError(f"{path}: not an AMD checkpoint (format {metadata.get('format')!r}, expected {FORMAT!r})")
+    found = metadata.get("format")
+    if found != wanted:
+        kind = KINDS.get(found) or (f"a file of format {found!r}" if found else "no checkpoint of this project")
+        raise UserError(f"{path}: {kind}; give {KINDS[wanted]}")
     try:
-        fields = json.loads(metadata["info"])
-        return tensors, ModelInfo(**{**fields, "architecture": Architecture(**fields["architecture"])})
+        return tensors, dict(json.loads(metadata["info"]))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: damaged checkpoint metadata ({error})") from None
 
 
-def fill(model: AMD, tensors: Mapping[str, Tensor], path: Path | str) -> None:
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path | str) -> None:
     """Copy `tensors` into `model`; UserError names the first missing, unexpected or misshapen key."""
     wanted = model.state_dict()
     for name, tensor in wanted.items():
@@ -107,8 +165,8 @@ def load_reference(path: Path | str) -> tuple[AMD, ModelInfo]:
         raise UserError(f"{path}: no such checkpoint")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # of a damaged file nearly anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: not a plain PyTorch state dict; nothing in it was run ({reason})") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not _is_state_dict(state):

@@ -5,7 +5,6 @@ and on several nodes; gloo on CPUs, nccl on GPUs.
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+
+from amd.processes import process_group as program_group
+
+GRACE_S = 60.0  # for the step under way to end, and the state to be saved
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,15 @@ def _use_cuda(device: str) -> bool:
 
 
 def launch(module: str, arguments: Sequence[str], processes: int) -> int:
-    """Run `python -m module` in `processes` torchrun processes on this machine; its exit status."""
+    """Run `python -m module` in `processes` torchrun processes on this machine; its exit status.
+
+    However this process ends, they end too, and are given the time to save where they are.
+    """
     command = [sys.executable]
     if processes > 1:
         command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return subprocess.run([*command, "-m", module, *arguments], check=False).returncode
+    with program_group([*command, "-m", module, *arguments], GRACE_S) as program:
+        return program.wait()
 
 
 def mean_over_processes(value: Tensor) -> Tensor:

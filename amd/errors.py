@@ -1,15 +1,28 @@
 """The exceptions that a user is meant to read, and how programs end with them."""
 
 import functools
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from types import TracebackType
+
+INTERRUPTED = "interrupted; the same command continues"
+LONGEST = 1500  # characters of a UserError
 
 
 class UserError(Exception):
     """A mistake in an input or a parameter: one line that names it, says what is wrong and what to do.
 
-    Commands print it on stderr without a traceback and exit with status 2.
+    Commands print it on stderr without a traceback and exit with status 2. What it quotes (names, a library's words
+    on a file) may come from strangers: the line is kept one, and to LONGEST characters by leaving out its middle.
     """
+
+    def __init__(self, text: str) -> None:
+        line = " ".join(str(text).splitlines())
+        half = LONGEST // 2
+        super().__init__(line if len(line) <= LONGEST else f"{line[:half]} … {line[-half:]}")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -21,13 +34,46 @@ def exit_on_user_error(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def wrapped(*arguments: object, **options: object) -> None:
+        announce_interrupts()
         try:
             function(*arguments, **options)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print("\n".join([f"error: {error}", *_notes(error)]), file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt as interrupt:
-            print(str(interrupt) or "interrupted; the same command continues", file=sys.stderr)
+            print(str(interrupt) or INTERRUPTED, file=sys.stderr)
             sys.exit(130)
+        except SystemExit as ending:  # with the status of a program that has said why itself
+            print("".join(f"{note}\n" for note in _notes(ending)), end="", file=sys.stderr)
+            raise
 
     return wrapped
+
+
+@functools.cache
+def announce_interrupts() -> None:
+    """Make Ctrl-C end a program with one line wherever it strikes: in an import, in a destructor.
+
+    Python drops an exception that leaves a destructor or a C library's callback (decord frees its frames in one),
+    and the program would go on as if nothing had happened; here it is interrupted again a moment later.
+    """
+    uncaught, unraisable = sys.excepthook, sys.unraisablehook
+
+    def announce(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print(INTERRUPTED, file=sys.stderr)
+        else:
+            uncaught(kind, error, trace)
+
+    def repeat(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            unraisable(dropped)
+
+    sys.excepthook, sys.unraisablehook = announce, repeat
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What was added to an error on its way, such as where the log is."""
+    return getattr(error, "__notes__", [])

@@ -8,13 +8,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from amd.errors import UserError
 
 READ_SIZE = 1 << 20
+SEAL = "sha256_of_the_rest"
 
 
 @contextmanager
@@ -27,13 +28,13 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
     part = Path(name)
     try:
-        yield part
-        part.chmod(0o644)  # mkstemp makes private files
-        _fsync(part)
-        part.replace(path)
+        with _claimed(handle):
+            yield part
+            part.chmod(0o644)  # mkstemp makes private files
+            _fsync(part)
+            part.replace(path)
     except OSError as error:
         raise_if_disk_full(error, path)
         raise
@@ -49,15 +50,33 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     part.chmod(0o755)
     try:
-        yield part
-        if path.exists():
-            shutil.rmtree(path)
-        part.replace(path)
+        with _claimed(os.open(part, os.O_RDONLY)):
+            yield part
+            if path.exists():
+                shutil.rmtree(path)
+            part.replace(path)
     except OSError as error:
         raise_if_disk_full(error, path)
         raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove from a folder what killed writers left of `atomic_path` and `atomic_folder`; live ones keep theirs."""
+    for part in folder.glob(".*.part"):
+        with suppress(OSError), _claimed(os.open(part, os.O_RDONLY)):  # BlockingIOError: somebody writes it
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
+@contextmanager
+def _claimed(handle: int) -> Iterator[None]:
+    """Hold an open file or folder's lock, as a sign that its writer lives; closes it. OSError when another does."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def raise_if_disk_full(error: OSError, path: Path) -> None:
@@ -95,6 +114,23 @@ def read_json(path: Path | str) -> Any:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a JSON file ({error})") from None
+
+
+def write_sealed(path: Path | str, value: dict[str, Any]) -> None:
+    """Write a JSON object with a hash of itself, for a file whose word is taken instead of doing the work again."""
+    write_json(path, {**value, SEAL: _seal(value)})
+
+
+def read_sealed(path: Path | str) -> dict[str, Any]:
+    """Read what `write_sealed` wrote; UserError when it is missing, damaged or not as it was written."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.pop(SEAL, None) != _seal(value):
+        raise UserError(f"{path}: not as it was written; remove it")
+    return value
+
+
+def _seal(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path | str) -> str:

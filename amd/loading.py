@@ -4,11 +4,20 @@ Enters: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a checkpoint (.safetensors
 Leaves: an AMD in evaluation mode on the CPU, with its ModelInfo. Pickled code is never run.
 """
 
+import hashlib
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
 
 from amd.checkpoint import ModelInfo, load_checkpoint, load_reference, save_checkpoint
 from amd.errors import UserError
 from amd.model.amd import AMD
+
+if TYPE_CHECKING:
+    from amd.transfer.embedding_checkpoint import EmbeddingInfo
+    from amd.transfer.network import EmbeddingNetwork
 
 ACCEPTED = "models:/NAME@ALIAS, models:/NAME/VERSION, a checkpoint .safetensors or the published reference's .pth"
 
@@ -30,6 +39,29 @@ def resolve_model(uri: str) -> tuple[AMD, ModelInfo]:
     if suffix == ".pth":
         return load_reference(uri)
     raise UserError(f"{uri}: not a model; give {ACCEPTED}")
+
+
+def resolve_embedding(uri: str) -> tuple["EmbeddingNetwork", "EmbeddingInfo"]:
+    """The instance embedding network that `uri` names: a registered model or a checkpoint; raises as resolve_model."""
+    from amd.transfer.embedding_checkpoint import load_embedding
+
+    uri = str(uri)
+    if uri.startswith("models:/"):
+        from amd.registry import pull
+
+        return load_embedding(pull(uri))
+    if Path(uri).suffix.lower() == ".safetensors":
+        return load_embedding(uri)
+    raise UserError(f"{uri}: not an instance embedding; give models:/NAME@ALIAS or a checkpoint .safetensors")
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 of the architecture and every weight: two models of one hash give the same masks."""
+    digest = hashlib.sha256(json.dumps(model.architecture.to_dict(), sort_keys=True).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def import_reference(path: Path | str, out: Path | str) -> ModelInfo:

@@ -48,6 +48,8 @@ def segment_statistics(model: AMD, pairs: Iterable[tuple[Tensor, Tensor]]) -> li
         "centre_y": sums["centre_y"] / area,
         "spread": sums["spread"] / area,
     }
+    squares = sums["centre_square"] / area - means["centre_x"] ** 2 - means["centre_y"] ** 2
+    means["centre_deviation"] = squares.clamp(min=0).sqrt()
     columns = {name: values.tolist() for name, values in means.items()}
     return [
         {"segment": m, **{name: values[m] for name, values in columns.items()}, "frames": int(frames)}
@@ -81,6 +83,7 @@ def _pair_sums(output: AMDOutput, model: AMD, first: Tensor, second: Tensor) -> 
         "reconstruction_error": (area * _reconstruction_errors(output, model, first, second)).sum(0),
         "centre_x": (area * x).sum(0),
         "centre_y": (area * y).sum(0),
+        "centre_square": (area * (x * x + y * y)).double().sum(0),
         "spread": (area * spread).sum(0),
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from amd.checkpoint import ModelInfo, save_checkpoint
+from amd.checkpoint import ModelInfo, fill, read_checkpoint, save_checkpoint
 from amd.data.reader import Batch, PairReader, to_float
 from amd.data.transforms import PairTransform
 from amd.distributed import Process, fastest_precision, process_group, synchronise_batch_norm
@@ -20,7 +20,7 @@ from amd.errors import exit_on_user_error
 from amd.files import write_json
 from amd.losses import view_synthesis_loss
 from amd.model.amd import AMD, AMDOutput, Architecture
-from amd.params import Params, Pretrain, load_params
+from amd.params import Embedding, Params, Pretrain, load_params
 from amd.tracking import attached_run
 from amd.training import Progress, TrainSettings, Watcher, polynomial_decay, train
 
@@ -47,12 +47,23 @@ def segment_scalars(output: AMDOutput) -> dict[str, Tensor]:
 
 
 def pretrain(
-    params: Params, index: Path, state: Path, process: Process, watcher: Callable[[AMD], Watcher] | None = None
+    params: Params,
+    index: Path,
+    state: Path,
+    process: Process,
+    watcher: Callable[[AMD], Watcher] | None = None,
+    start: Path | None = None,
 ) -> tuple[AMD, Progress]:
-    """Train AMD from scratch as `params.model` and `params.pretrain` say, continuing from `state`."""
+    """Train AMD as `params.model` and `params.pretrain` say, continuing from `state`.
+
+    The weights of the checkpoint `start` are the first ones, random ones without it. UserError when they do not fit.
+    """
     settings = params.pretrain
     torch.manual_seed(settings.seed)
-    model = AMD(Architecture(**params.model.model_dump())).to(process.device)
+    model = AMD(Architecture(**params.model.model_dump()))
+    if start is not None:
+        fill(model, read_checkpoint(start)[0], start)
+    model.to(process.device)
     objective = PairObjective(model)
     if process.count > 1:
         synchronise_batch_norm(model)
@@ -85,7 +96,7 @@ def open_reader(settings: Pretrain, index: Path, process: Process, start: int) -
     )
 
 
-def train_settings(settings: Pretrain, process: Process) -> TrainSettings:
+def train_settings(settings: Pretrain | Embedding, process: Process) -> TrainSettings:
     """The loop's settings from params.yaml's."""
     return TrainSettings(
         iterations=settings.iterations,
@@ -123,13 +134,14 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="where the state to go on from is kept")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint")
     parser.add_argument("--history", type=Path, required=True, help="JSON of the loss curve")
+    parser.add_argument("--start", type=Path, help="checkpoint whose weights are the first ones")
     parser.add_argument("--lineage", type=json.loads, default={}, help="JSON kept in the checkpoint")
     arguments = parser.parse_args()
     params = load_params(arguments.params)
     with process_group(params.pretrain.device) as process:
         run = attached_run() if process.leads else None
         watcher = None if run is None else lambda model: PretrainWatcher(run, model, params.pretrain)
-        model, progress = pretrain(params, arguments.index, arguments.state, process, watcher)
+        model, progress = pretrain(params, arguments.index, arguments.state, process, watcher, arguments.start)
         if process.leads:
             info = ModelInfo(
                 architecture=model.architecture,

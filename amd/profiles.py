@@ -13,7 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from amd.errors import UserError
 from amd.files import write_text
-from amd.params import Params, load_params
+from amd.params import DEFAULT_PATH, Params, load_params
 
 PROFILES = ("quickstart", "workstation", "paper")
 
@@ -26,6 +26,11 @@ def profile_path(name: str) -> Path:
 def load_profile(name: str) -> Params:
     """The parameters of a profile."""
     return load_params(profile_path(name))
+
+
+def local_params() -> Params:
+    """The parameters of ./params.yaml; those of the quickstart where there is none."""
+    return load_params() if DEFAULT_PATH.exists() else load_profile("quickstart")
 
 
 def write_profile(name: str, path: Path) -> list[str]:

@@ -1,8 +1,8 @@
 """The model that travels: what MLflow runs where this project is not installed ("models from code", no pickle).
 
-Enters: one image uint8 H,W,3, a batch B,H,W,3, or a list of images of different sizes. Leaves: {"soft": float32
-B,c,H,W, "mask": uint8 B,H,W, 0 or 255}; lists of c,H,W and H,W where sizes differ. The masks are those of
-amd.model.inference to the bit.
+Enters: one image uint8 H,W,3, a batch B,H,W,3, or a list of images of different sizes. Leaves: what amd.serving says
+of its kind, such as {"soft": float32 B,c,H,W, "mask": uint8 B,H,W, 0 or 255}; lists of arrays where sizes differ.
+The arrays are those of the project to the bit.
 
 MLflow copies this file into the model; beside it travel the checkpoint and the modules that TRAVELLING names.
 Those are imported aside: they neither use nor disturb an `amd` that is installed, or another version's.
@@ -16,16 +16,18 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import torch
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-# Of the package `amd`: what reading a checkpoint and segmenting an image import, and nothing else.
-TRAVELLING = ("__init__.py", "errors.py", "files.py", "checkpoint.py", "model")
+# Of the package `amd`: what reading a checkpoint and answering for an image import, and nothing else.
+TRAVELLING = (
+    *("__init__.py", "errors.py", "files.py", "checkpoint.py", "serving.py", "model"),
+    *("transfer/__init__.py", "transfer/embedding_checkpoint.py", "transfer/embedder.py", "transfer/network.py"),
+)
 REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch")
 
 
 class ObjectSegmenter(PythonModel):
-    """Soft masks and the object's mask of images of any size.
+    """Soft masks and the object's mask of images of any size, or their embeddings: as the checkpoint's kind is.
 
     Runs on the CPU; `mlflow.pyfunc.load_model(uri, model_config={"device": "cuda"})` chooses another device.
     """
@@ -33,25 +35,20 @@ class ObjectSegmenter(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Read the checkpoint with the code that came with it."""
         with _travelling_package(context.artifacts["code"]):
-            from amd.checkpoint import load_checkpoint
-            from amd.model import inference
-        model, self._info = load_checkpoint(context.artifacts["checkpoint"])
-        self._model = model.to(context.model_config["device"])
-        self._inference = inference
+            from amd import serving
+
+            self._answer = serving.open_model(context.artifacts["checkpoint"], context.model_config["device"])
+        self._serving = serving
 
     # np.ndarray stands for lists of arrays too: MLflow warns about any hint that says so.
     def predict(self, model_input: np.ndarray) -> dict[str, Any]:
-        """Masks of one image, a batch, or a list; ValueError for anything else."""
-        soft, masks = zip(*map(self._segment, as_images(model_input)), strict=True)
-        if len({mask.shape for mask in masks}) == 1:
-            return {"soft": np.stack(soft), "mask": np.stack(masks)}
-        return {"soft": list(soft), "mask": list(masks)}
+        """Answers for one image, a batch, or a list; ValueError for anything else."""
+        answers = [self._answer(image) for image in as_images(model_input)]  # one by one: a batch changes no bit
+        return {name: _stacked([answer[name] for answer in answers]) for name in answers[0]}
 
-    def _segment(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Soft masks c,H,W and the mask H,W of one image; one by one, so that a batch changes no bit."""
-        soft = self._inference.soft_masks(self._model, torch.from_numpy(image), self._info.short_edge)
-        mask = self._inference.object_mask(soft, self._info.object_segment)
-        return soft.cpu().numpy(), mask.cpu().numpy().astype(np.uint8) * 255
+
+def _stacked(arrays: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    return np.stack(arrays) if len({array.shape for array in arrays}) == 1 else arrays
 
 
 def as_images(given: Any) -> list[np.ndarray]:

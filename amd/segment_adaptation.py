@@ -5,9 +5,9 @@ out while it is decoded, once: memory does not grow with its length. Pairs that 
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -30,12 +30,12 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 def adaptation_settings(info: ModelInfo, iterations: int) -> Adapt:
     """The settings that the model was made with, else the papers', with `iterations`."""
-    return _section(info, load_profile("paper").adapt).model_copy(update={"iterations": iterations})
+    return own_section(info.params, load_profile("paper").adapt).model_copy(update={"iterations": iterations})
 
 
 def adapt_to_source(model: AMD, info: ModelInfo, source: Source, settings: Adapt) -> AMD | None:
     """A copy of `model` adapted to `source`; None when nothing moves in it. UserError as amd.adaptation.adapt."""
-    shard = _section(info, load_profile("paper").shard)
+    shard = own_section(info.params, load_profile("paper").shard)
     with closing(read_frames(source, settings.short_edge or LARGEST_SHORT_EDGE)) as frames:
         pairs = sample_pairs(_images(frames), settings.gap, PairFilter(shard.min_change, shard.max_change))
     if not pairs:
@@ -65,11 +65,11 @@ def sample_pairs(images: Iterable[np.ndarray], gap: int, judge: PairFilter, most
     return pairs
 
 
-def _section(info: ModelInfo, default: SectionType) -> SectionType:
-    """A section of the parameters that the model was made with; what is not told is the default's."""
+def own_section(params: Mapping[str, Any], default: SectionType) -> SectionType:
+    """A section of the parameters `params` that a model was made with; what is not told is the default's."""
     name = type(default).__name__.lower()
     try:
-        return type(default).model_validate(default.model_dump() | info.params.get(name, {}))
+        return type(default).model_validate(default.model_dump() | params.get(name, {}))
     except (ValidationError, TypeError) as error:
         raise UserError(f"the model's own {name} parameters are damaged ({str(error).splitlines()[0]})") from None
 

@@ -11,53 +11,53 @@ are kept as long as the model, its settings and the input's files are those of t
 """
 
 import hashlib
-import json
 import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
-import torch
-
-from amd.checkpoint import ModelInfo
 from amd.data.examination import LOST_SHARE
 from amd.data.inputs import IMAGE_SUFFIXES, find_inputs, video_id
 from amd.data.probe import probe, trimmed_frames
 from amd.data.video import Source
 from amd.errors import UserError
 from amd.files import read_json, run_lock, write_json
-from amd.loading import resolve_model
-from amd.model.amd import AMD
-from amd.params import Adapt
-from amd.segment_adaptation import adapt_to_source, adaptation_settings
-from amd.segmenter import Segmented, Wanted, object_segment, overlay_path, segment_source
+from amd.segment_amd import open_amd
+from amd.segmenter import Segmented, overlay_path
 
 RECEIPT = "receipt.json"
 NAMED_FAILURES = 3  # in the last line; the summary has all
+
+
+class Method(Protocol):
+    """A way from frames to masks, with its model; amd.segment_amd and amd.segment_transfer have one each."""
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json says of it."""
+
+    def key(self, source: Source) -> dict[str, Any]:
+        """What masks are made of beside the source's files: masks of an equal key are equal."""
+
+    def segment(
+        self, source: Source, folder: Path, soft: bool, overlay: bool, promised: int | None
+    ) -> tuple[Segmented, list[str]]:
+        """Write the masks of a source, as amd.segmenter does; gives what was made, and warnings."""
 
 
 @dataclass(frozen=True)
 class Setup:
     """What all inputs of a run share."""
 
-    model: AMD
-    info: ModelInfo
-    wanted: Wanted
-    adapt: Adapt | None  # None: the model as it is
-    weights: str  # hash
+    method: Method
+    soft: bool
+    overlay: bool
 
-    def key(self, source: Source) -> dict:
-        """What masks of `source` are made of: masks of an equal key are equal."""
-        return {
-            "path": _shown(source.path),
-            "files": _files_state(source),
-            "weights": self.weights,
-            "segment": self.wanted.segment,
-            "short_edge": self.wanted.short_edge,
-            "adapt": self.adapt.model_dump() if self.adapt else None,
-        }
+    def key(self, source: Source) -> dict[str, Any]:
+        """What masks of `source` are made of."""
+        return {"path": _shown(source.path), "files": _files_state(source), **self.method.key(source)}
 
 
 def segment_inputs(
@@ -68,23 +68,34 @@ def segment_inputs(
     overlay: bool = False,
     soft: bool = False,
     segment: int | None = None,
+    method: str = "amd",
+    flow: str | None = None,
 ) -> None:
     """Segment everything that `paths` name into `out`; print and write the summary.
 
     `adapt` is the number of iterations of adaptation to each video, None for none; `segment` overrides the model's
-    object segment. UserError for a model that cannot be had, and, after all work, when an input failed.
+    object segment; `flow` says where optical flow comes from, for the method transfer. UserError for a model that
+    cannot be had or is of the other method, and, after all work, when an input failed.
     """
-    model, info = resolve_model(model_uri)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    wanted = Wanted(object_segment(info, segment), info.short_edge, soft, overlay)
-    settings = adaptation_settings(info, adapt) if adapt else None
-    setup = Setup(model, info, wanted, settings, weights_hash(model))
+    setup = Setup(_open_method(method, model_uri, adapt, segment, flow), soft, overlay)
     with run_lock(out / ".segment.lock", f"amd segment --out {out}"):
         rows = [_row(source, setup, out / source.video_id) for source in find_sources(paths)]
-        head = {"model": model_uri, "object_segment": wanted.segment, "short_edge": wanted.short_edge, "adapt": adapt}
-        write_json(out / "summary.json", head | {"inputs": rows})
+        write_json(out / "summary.json", {"model": model_uri, **setup.method.summary(), "inputs": rows})
     print(format_summary(rows), f"masks and summary.json in {out}", sep="\n\n")
     _raise_failures(rows, out)
+
+
+def _open_method(method: str, model_uri: str, adapt: int | None, segment: int | None, flow: str | None) -> Method:
+    if method == "amd":
+        if flow is not None:
+            raise UserError("--flow: the method amd has its own flow; leave it out, or give --method transfer")
+        return open_amd(model_uri, adapt, segment)
+    if adapt is not None or segment is not None:
+        option = "--adapt" if adapt is not None else "--segment"
+        raise UserError(f"{option}: only the method amd has it; leave it out")
+    from amd.segment_transfer import open_transfer  # SciPy's graphs and the CRF take a moment to import
+
+    return open_transfer(model_uri, flow)
 
 
 def find_sources(paths: Sequence[Path]) -> list[Source]:
@@ -95,15 +106,6 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
         source if times[source.video_id] == 1 else replace(source, video_id=f"{source.video_id}-{_short_hash(place)}")
         for place, source in found.items()
     ]
-
-
-def weights_hash(model: AMD) -> str:
-    """SHA-256 of the architecture and every weight: two models of one hash give the same masks."""
-    digest = hashlib.sha256(json.dumps(model.architecture.to_dict(), sort_keys=True).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def format_summary(rows: list[dict]) -> str:
@@ -150,7 +152,7 @@ def _segmented(source: Source, setup: Setup, folder: Path) -> dict:
         raise UserError(source.problem)
     key, promised = setup.key(source), _promised(source)
     row = _resume(folder, key)
-    if row is None or not _is_whole(source, row, setup.wanted, folder):
+    if row is None or not _is_whole(source, row, setup, folder):
         write_json(folder / RECEIPT, {"key": key, "row": None})
         row = _segment(source, setup, folder, promised)
         write_json(folder / RECEIPT, {"key": key, "row": row})
@@ -159,10 +161,7 @@ def _segmented(source: Source, setup: Setup, folder: Path) -> dict:
 
 def _segment(source: Source, setup: Setup, folder: Path, promised: int | None) -> dict:
     start = time.monotonic()
-    model, warnings = setup.model, []
-    if setup.adapt is not None:
-        model, warnings = _adapted(source, setup)
-    done = segment_source(model, source, setup.wanted, folder, promised)
+    done, warnings = setup.method.segment(source, folder, setup.soft, setup.overlay, promised)
     if done.damage and source.frame_names is not None:  # whoever made the folder can mend it
         raise UserError(
             f"only the first {done.frames} of {promised} images are segmented ({done.damage}); mend the folder, or "
@@ -179,16 +178,6 @@ def _segment(source: Source, setup: Setup, folder: Path, promised: int | None) -
     }
 
 
-def _adapted(source: Source, setup: Setup) -> tuple[AMD, list[str]]:
-    """The model adapted to a source, or as it is with a warning that says why."""
-    if source.frame_names is not None and len(source.frame_names) == 1:
-        return setup.model, ["one image has no motion to adapt to; segmented with the model as it is"]
-    adapted = adapt_to_source(setup.model, setup.info, source, setup.adapt)
-    if adapted is None:
-        return setup.model, ["nothing moves in it, so there is nothing to adapt to; segmented with the model as it is"]
-    return adapted, []
-
-
 def _doubts(source: Source, done: Segmented, promised: int | None) -> list[str]:
     """What a user should know of masks that were made."""
     doubts = []
@@ -199,7 +188,7 @@ def _doubts(source: Source, done: Segmented, promised: int | None) -> list[str]:
         if lost > 1 + LOST_SHARE * promised and lost > trimmed_frames(source.path):
             doubts.append(f"truncated: {done.frames} of {promised} frames are there")
     if done.area == 0:
-        doubts.append("no pixel of any frame belongs to the object segment")
+        doubts.append("no pixel of any frame belongs to the object")
     return doubts
 
 
@@ -233,11 +222,11 @@ def _read_receipt(path: Path) -> dict:
     raise UserError(f"{path}: not a receipt of amd segment; remove its folder")
 
 
-def _is_whole(source: Source, row: dict, wanted: Wanted, folder: Path) -> bool:
+def _is_whole(source: Source, row: dict, setup: Setup, folder: Path) -> bool:
     """Whether everything that is wanted of a finished input is there."""
-    kinds = ["masks", "soft"] if wanted.soft else ["masks"]
+    kinds = ["masks", "soft"] if setup.soft else ["masks"]
     counts = {len(list((folder / kind).glob("*.png"))) for kind in kinds}
-    return counts == {row["frames"]} and (not wanted.overlay or overlay_path(source, folder).exists())
+    return counts == {row["frames"]} and (not setup.overlay or overlay_path(source, folder).exists())
 
 
 def _files_state(source: Source) -> str:

@@ -88,12 +88,33 @@ def segment_source(model: AMD, source: Source, wanted: Wanted, folder: Path, pro
     source goes on where it was. `promised` is the expected number of frames, for the progress line. A damaged
     end is told in the result; UserError when no frame decodes.
     """
+
+    def masked(frames: Iterator[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
+        for frame, name in zip(frames, frame_names(source), strict=False):
+            yield frame, _frame_mask(model, frame.image, wanted, folder, name)
+
+    return follow_masks(masked, source, folder, wanted.overlay, promised)
+
+
+def follow_masks(
+    masked: Callable[[Iterator[Frame]], Iterator[tuple[Frame, np.ndarray]]],
+    source: Source,
+    folder: Path,
+    overlay: bool,
+    promised: int | None,
+) -> Segmented:
+    """What `masked` made of a source's frames: counted, and drawn where an overlay is wanted.
+
+    `masked` takes the frames and gives each with its mask bool H,W, which it has written.
+    """
     done, start = Segmented(), time.monotonic()
-    names = frame_names(source)
-    with closing(read_frames(source)) as decoded, ExitStack() as stack:
-        draw = _overlay(source, folder, stack) if wanted.overlay else None
-        for frame in progress(_good_frames(decoded, done), source.video_id, promised, "frames"):
-            mask = _frame_mask(model, frame.image, wanted, folder, next(names))
+    with (
+        closing(read_frames(source)) as decoded,
+        progress(good_frames(decoded, done), source.video_id, promised, "frames") as frames,
+        ExitStack() as stack,
+    ):
+        draw = _overlay(source, folder, stack) if overlay else None
+        for frame, mask in masked(iter(frames)):
             if draw is not None:
                 draw(frame, mask)
             done.height, done.width = mask.shape
@@ -115,11 +136,10 @@ def frame_names(source: Source) -> Iterator[str]:
 
 def overlay_path(source: Source, folder: Path) -> Path:
     """Where the overlay of a source lies: of one image a picture, else a video."""
-    one_image = source.frame_names is not None and len(source.frame_names) == 1
-    return folder / ("overlay.png" if one_image else "overlay.mp4")
+    return folder / ("overlay.png" if source.is_one_image else "overlay.mp4")
 
 
-def _good_frames(decoded: Iterable[Frame], done: Segmented) -> Iterator[Frame]:
+def good_frames(decoded: Iterable[Frame], done: Segmented) -> Iterator[Frame]:
     """Frames up to the damage, if there is any; none at all is the caller's to hear."""
     try:
         yield from decoded

@@ -89,7 +89,8 @@ SEGMENTS = pa.schema(
         ("reconstruction_error", pa.float64()),  # mean D_SSIM under the mask
         ("centre_x", pa.float64()),  # 0 left to 1 right
         ("centre_y", pa.float64()),  # 0 top to 1 bottom
-        ("spread", pa.float64()),  # standard deviation around the centre, share of the frame
+        ("centre_deviation", pa.float64()),  # standard deviation of the centre from frame to frame, share of the frame
+        ("spread", pa.float64()),  # standard deviation of a mask around its centre, share of the frame
         ("frames", pa.int64()),
     ]
 )
@@ -116,5 +117,5 @@ def read_table(path: Path | str, schema: pa.Schema) -> list[dict]:
         raise UserError(f"{path}: column {missing[0]!r} is missing; run the stage that makes it again")
     try:
         return table.select(schema.names).cast(schema).to_pylist()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: columns of the wrong type ({str(error).splitlines()[0]})") from None

@@ -1,18 +1,18 @@
 """MLflow runs: one parent per pipeline run, nested runs per stage and per adapted video, with their lineage.
 
-The parent is found again by a tag: AMD_PIPELINE_RUN where a flow or a script sets it, else the `dvc` process that
-the stages run under; a stage started by hand is a pipeline run of its own. The store is MLFLOW_TRACKING_URI, or
-SQLite in the project's folder.
+The parent is found again by a tag, the run's id (amd.logs.run_id): AMD_RUN_ID where a flow or a script sets it, else
+the `dvc` process that the stages run under; a stage started by hand is a pipeline run of its own. The store is
+MLFLOW_TRACKING_URI, or SQLite in the project's folder.
 """
 
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
 import subprocess
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,14 +31,19 @@ from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from amd.errors import UserError
+from amd.logs import run_id
 from amd.params import Params
+from amd.processes import identity, is_alive, is_of_this_machine
 
 EXPERIMENT = "amd"
 PIPELINE_TAG = "amd.pipeline"
 STAGE_TAG = "amd.stage"
-PIPELINE_VARIABLE = "AMD_PIPELINE_RUN"
+PROCESS_TAG = "amd.process"  # who will end a run, as amd.processes.identity
 RUN_VARIABLE = "AMD_MLFLOW_RUN"  # tells a child process which run to log to
+BATCH = 100  # parameters or tags that MLflow takes at once
 VERSIONS = ("torch", "numpy", "dvc", "prefect", "mlflow-skinny", "decord", "webdataset", "pyarrow")
+
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every new store's tables
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class Run:
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters, nested ones with dots."""
         flat = [Param(key, str(value)) for key, value in _flatten(values)]
-        self.client.log_batch(self.id, params=flat)
+        for start in range(0, len(flat), BATCH):
+            self.client.log_batch(self.id, params=flat[start : start + BATCH])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log numbers at a step."""
@@ -60,7 +66,9 @@ class Run:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        self.client.log_batch(self.id, tags=[RunTag(key, str(value)) for key, value in values.items()])
+        tags = [RunTag(key, str(value)) for key, value in values.items()]
+        for start in range(0, len(tags), BATCH):
+            self.client.log_batch(self.id, tags=tags[start : start + BATCH])
 
     def artifact(self, path: Path | str, folder: str | None = None) -> None:
         """Store a file, or the files of a folder."""
@@ -83,14 +91,13 @@ def connect(create: bool = True) -> MlflowClient:
     if not create and database and not database.exists():
         raise UserError(f"{database}: no such MLflow store; run in the project's folder or set MLFLOW_TRACKING_URI")
     try:
-        with _store_lock(uri):
+        with store_errors(uri), _store_lock(uri):
             client = MlflowClient(uri)  # makes the tables
             if client.get_experiment_by_name(EXPERIMENT) is None:
                 location = str(database.parent / "mlartifacts") if database else None
                 client.create_experiment(EXPERIMENT, artifact_location=location)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        message = f"MLflow store {uri}: {str(error).splitlines()[0]}"
-        raise UserError(re.sub(r"//[^/@\s]*@", "//", message)) from None  # without a password
+    except OSError as error:
+        raise _store_error(uri, error) from None
     return client
 
 
@@ -98,37 +105,74 @@ def connect(create: bool = True) -> MlflowClient:
 def stage_run(stage: str, params: Mapping[str, Any], lineage: Mapping[str, str] | None = None) -> Iterator[Run]:
     """A nested run of one stage under the pipeline's run; FAILED if the body raises."""
     client = connect()
-    parent = pipeline_run(client)
-    client.update_run(parent.id, status=RunStatus.to_string(RunStatus.RUNNING))
-    try:
-        with nested_run(client, parent.id, stage) as run:
+    with store_errors(client.tracking_uri):
+        end_abandoned(client)
+        parent = pipeline_run(client)
+        parent.tags(_owner())
+        client.update_run(parent.id, status=RunStatus.to_string(RunStatus.RUNNING))
+        with _ending(client, parent.id), nested_run(client, parent.id, stage) as run:
             run.tags({STAGE_TAG: stage, **(lineage or {})})
             run.params(params)
             yield run
-    except BaseException:
-        client.set_terminated(parent.id, RunStatus.to_string(RunStatus.FAILED))
-        raise
-    client.set_terminated(parent.id)
+            end_abandoned(client)  # of this stage's workers
 
 
 @contextmanager
 def nested_run(client: MlflowClient, parent: str, name: str) -> Iterator[Run]:
     """A run below `parent` that ends with the body; children of this process may attach to it."""
-    created = client.create_run(_experiment(client), tags={MLFLOW_PARENT_RUN_ID: parent}, run_name=name)
-    run = Run(client, created.info.run_id)
-    outer = os.environ.get(RUN_VARIABLE)
-    os.environ[RUN_VARIABLE] = run.id
+    with store_errors(client.tracking_uri):
+        created = client.create_run(_experiment(client), tags={MLFLOW_PARENT_RUN_ID: parent, **_owner()}, run_name=name)
+        run = Run(client, created.info.run_id)
+        outer = os.environ.get(RUN_VARIABLE)
+        os.environ[RUN_VARIABLE] = run.id
+        try:
+            with _ending(client, run.id):
+                yield run
+        finally:
+            if outer is None:
+                os.environ.pop(RUN_VARIABLE, None)
+            else:
+                os.environ[RUN_VARIABLE] = outer
+
+
+def end_abandoned(client: MlflowClient) -> None:
+    """Mark as KILLED every run whose process is gone without ending it; of this machine, for it alone can tell."""
+    running = f"attributes.status = '{RunStatus.to_string(RunStatus.RUNNING)}'"
+    for run in client.search_runs([_experiment(client)], running, max_results=1000):
+        owner = run.data.tags.get(PROCESS_TAG)
+        if owner and is_of_this_machine(owner) and not is_alive(owner):
+            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """What goes wrong in the store, a lock or a server that is gone, as a UserError."""
     try:
-        yield run
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise _store_error(uri, error) from None
+
+
+def _store_error(uri: str, error: Exception) -> UserError:
+    message = f"MLflow store {uri}: {str(error).splitlines()[0]}"
+    return UserError(re.sub(r"//[^/@\s]*@", "//", message))  # without a password
+
+
+@contextmanager
+def _ending(client: MlflowClient, run_id: str) -> Iterator[None]:
+    """End a run with the body: FINISHED, or FAILED if it raises."""
+    try:
+        yield
     except BaseException:
-        client.set_terminated(run.id, RunStatus.to_string(RunStatus.FAILED))
+        with suppress(MlflowException, SQLAlchemyError):  # what the body raised matters more; see end_abandoned
+            client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
         raise
-    finally:
-        if outer is None:
-            os.environ.pop(RUN_VARIABLE, None)
-        else:
-            os.environ[RUN_VARIABLE] = outer
-    client.set_terminated(run.id)
+    client.set_terminated(run_id)
+
+
+def _owner() -> dict[str, str]:
+    """The tag that says which process ends a run."""
+    return {PROCESS_TAG: identity(psutil.Process())}
 
 
 def attached_run() -> Run | None:
@@ -139,15 +183,14 @@ def attached_run() -> Run | None:
 
 def pipeline_run(client: MlflowClient) -> Run:
     """The parent run of this pipeline run, created when it is the first to ask."""
-    key = os.environ.get(PIPELINE_VARIABLE) or _dvc_process() or f"by-hand-{uuid.uuid4().hex}"
+    key = run_id()
     with _store_lock(client.tracking_uri):
         experiment = _experiment(client)
         found = client.search_runs([experiment], f"tags.`{PIPELINE_TAG}` = '{key}'", max_results=1)
         if found:
             return Run(client, found[0].info.run_id)
-        run = Run(client, client.create_run(experiment, run_name="pipeline").info.run_id)
-        run.tags({PIPELINE_TAG: key, **git_tags(), **version_tags()})
-        return run
+        tags = {PIPELINE_TAG: key, **git_tags(), **version_tags(), **_owner()}
+        return Run(client, client.create_run(experiment, run_name="pipeline", tags=tags).info.run_id)
 
 
 def git_tags() -> dict[str, str]:
@@ -183,15 +226,6 @@ def _git(*arguments: str) -> str | None:
 
 def _experiment(client: MlflowClient) -> str:
     return client.get_experiment_by_name(EXPERIMENT).experiment_id
-
-
-def _dvc_process() -> str | None:
-    """The `dvc repro` that this process runs under, by start time, since process numbers come again."""
-    for ancestor in psutil.Process().parents():
-        with suppress(psutil.Error):  # some systems hide other users' processes
-            if any(Path(word).name in ("dvc", "dvc.exe") for word in ancestor.cmdline()[:3]):
-                return f"dvc-{platform.node()}-{ancestor.pid}-{ancestor.create_time():.2f}"
-    return None
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,58 +1,61 @@
-"""The cost volume, forward and backward, against the plain 81 slices, in the same run.
+"""The cost volume, forward and backward, against the plain 81 slices."""
 
-    python -m benchmarks.cost_volume [--threads 2]
-
-Prints a table: size, type, milliseconds of both (median of several), and their ratio.
-"""
-
-import argparse
-import time
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from amd.distributed import fastest_precision
 from amd.model.cost_volume import cost_volume
+from benchmarks.agreement import require_close
+from benchmarks.limits import name, precisions
+from benchmarks.measure import Row, Setting, compared, growth, in_turn
+from benchmarks.plain import operations as plain
 
-SIZES = ((16, 24, 32, 32), (4, 32, 96, 160))  # finest levels of the quickstart (8 pairs) and of the paper (2 pairs)
-REPEATS = 7
-
-
-def plain(first: Tensor, second: Tensor) -> Tensor:
-    """81 slices, as the formula reads."""
-    height, width = first.shape[-2:]
-    padded = F.pad(second, (4,) * 4)
-    slices = [padded[..., y : y + height, x : x + width] for y in range(9) for x in range(9)]
-    return torch.stack([(first * piece).mean(1) for piece in slices], 1)
-
-
-def milliseconds(volume: Callable[[Tensor, Tensor], Tensor], size: tuple[int, ...], dtype: torch.dtype) -> float:
-    """Median time of one forward and backward pass."""
-    inputs = [torch.randn(size, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_() for _ in range(2)]
-    weights = torch.randn(size[0], 81, *size[2:], dtype=dtype)
-    times = []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
-        volume(*inputs).backward(weights)
-        times.append(time.perf_counter() - start)
-    return 1000 * median(times[1:])
+SIZES = {  # B,C,h,w of the finest level, both directions
+    "quickstart": (16, 24, 32, 32),
+    "paper": (4, 32, 96, 160),
+}
+QUICK = (1, 8, 12, 20)
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    torch.set_num_threads(parser.parse_args().threads)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.cpu.get_capabilities()['cpu_name']}")
-    print(f"{'B,C,h,w':>18} {'type':>9} {'plain ms':>9} {'ours ms':>9} {'ratio':>6}")
-    for size in SIZES:
-        for dtype in (torch.float32, torch.bfloat16):
-            slow, fast = milliseconds(plain, size, dtype), milliseconds(cost_volume, size, dtype)
-            name = str(dtype).removeprefix("torch.")
-            print(f"{','.join(map(str, size)):>18} {name:>9} {slow:9.1f} {fast:9.1f} {slow / fast:6.1f}")
+def measure(setting: Setting) -> Iterator[Row]:
+    """Both sizes, in float32 and the fastest precision; growth with the images."""
+    fast = fastest_precision("auto", setting.device)
+    for size in (QUICK,) if setting.quick else SIZES.values():
+        require_same(size, setting.device)
+        calls = {"plain": forward_backward(plain.cost_volume, size, torch.float32, setting.device)}
+        for dtype in precisions(setting.device):
+            calls[name(dtype)] = forward_backward(cost_volume, size, dtype, setting.device)
+        times = in_turn(setting, calls, 10, 5)
+        for key in list(calls)[1:]:
+            case = f"{'x'.join(map(str, size))}, {key}, forward and backward"
+            yield compared(
+                "cost_volume", case, times, key, "plain", against="plain float32", items=size[0], item="images"
+            )
+    _, *rest = QUICK if setting.quick else SIZES["paper"]
+    calls = {str(n): forward_backward(cost_volume, (n, *rest), fast, setting.device) for n in (2, 4, 8)}
+    times = {int(n): values for n, values in in_turn(setting, calls, 5, 5).items()}
+    yield from growth("cost_volume", f"{{size}}x{'x'.join(map(str, rest))}, {name(fast)}", times, "images")
 
 
-if __name__ == "__main__":
-    main()
+def forward_backward(
+    volume: Callable[[Tensor, Tensor], Tensor], size: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> Callable[[], object]:
+    """Both passes; features in the memory format that their convolutions give."""
+    layout = torch.contiguous_format if volume is plain.cost_volume else torch.channels_last
+    inputs = [torch.randn(size, dtype=dtype, device=device).to(memory_format=layout) for _ in range(2)]
+    first, second = (x.requires_grad_() for x in inputs)
+    gradient = torch.randn(size[0], 81, *size[2:], dtype=dtype, device=device)
+    return lambda: torch.autograd.grad(volume(first, second), (first, second), gradient)
+
+
+def require_same(size: tuple[int, ...], device: torch.device) -> None:
+    """AssertionError unless both give the same volume and gradients."""
+    first, second = (torch.randn(size, device=device, requires_grad=True) for _ in range(2))
+    gradient = torch.randn(size[0], 81, *size[2:], device=device)
+    volumes = [volume(first, second) for volume in (cost_volume, plain.cost_volume)]
+    require_close("costs", *volumes)
+    ours, theirs = (torch.autograd.grad(volume, (first, second), gradient) for volume in volumes)
+    for mine, other in zip(ours, theirs, strict=True):
+        require_close("gradients of the cost volume", mine, other)

@@ -1,65 +1,176 @@
-"""One training step: float32 in the default memory format with 81 slices, against what the program does.
+"""One training step of the papers' network: ResNet-50, 384x384 crops, 2 pairs (on a GPU 16), as the loop runs it.
 
-    python -m benchmarks.training_step [--network small|resnet50] [--threads 2]
-
-Prints seconds per step (median) of both, in the same run, and their ratio. The plain step uses the same weights.
+Time against the plain baseline, peak memory against it, the backbone's share of the convolution rate, and growth
+with the batch. On a GPU also the whole step's share of the matrix rate.
 """
 
-import argparse
-import time
-from statistics import median
-from unittest.mock import patch
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from amd.data.reader import Batch
 from amd.distributed import fastest_precision
-from amd.losses import view_synthesis_loss
-from amd.model import motion
 from amd.model.amd import AMD, Architecture
-from benchmarks.cost_volume import plain
+from amd.pretraining import PairObjective
+from amd.training import step
+from benchmarks.agreement import require_same_training
+from benchmarks.limits import convolution, matrix_product, name, precisions
+from benchmarks.measure import Row, Setting, compared, compared_memory, growth, in_turn, peak_mb
+from benchmarks.plain.loss import view_synthesis_loss as plain_loss
+from benchmarks.plain.network import PlainAMD
+from benchmarks.workloads import architecture, floats, pairs
 
-NETWORKS = {
-    "small": (Architecture("small", 5, 4, 0.1, "small", 128, 128), 8, 96),
-    "resnet50": (Architecture(), 2, 384),
-}
-REPEATS = 5
+RATE = 1e-4
+GPU_MATRIX_SHARE = 0.35
+BACKBONE_CONVOLUTION_SHARE = 0.6
 
 
-def seconds_per_step(model: AMD, first: Tensor, second: Tensor, precision: torch.dtype) -> float:
-    """Median time of forward, loss, backward and Adam."""
-    optimiser = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
-    times = []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            output = model(first, second)
-        optimiser.zero_grad(set_to_none=True)
-        view_synthesis_loss(output, first, second).backward()
+def measure(setting: Setting) -> Iterator[Row]:
+    """Rows of the papers' network."""
+    network = architecture("ResNet-50", setting.quick)
+    edge, number = (48, 1) if setting.quick else (384, 2)
+    targets = {"float32": 1.5, "fast": 5.0}
+    yield from against_plain(setting, "training_step", "ResNet-50", network, number, edge, targets)
+    if not setting.quick:
+        yield from memory_against_plain(setting, network, number, edge)
+    yield backbone_share(setting, network, number, edge)
+    yield from growth_with_batch(setting, network, (1, 2) if setting.quick else (1, 2, 4), edge)
+    if setting.device.type == "cuda":
+        yield matrix_share(setting, network, 16, edge)
+
+
+def against_plain(
+    setting: Setting, subject: str, title: str, network: Architecture, number: int, edge: int, targets: dict[str, float]
+) -> Iterator[Row]:
+    """One step in float32 and in the fastest precision, each against the plain float32 step."""
+    require_same_training(network, setting.device, 48 if setting.quick else 96)
+    batch = pairs(number, edge)
+    steps = {"plain float32": plain_step(network, batch, setting.device)}
+    for dtype in precisions(setting.device):
+        steps[name(dtype)] = our_step(network, batch, dtype, setting.device)
+    times = in_turn(setting, steps, 60, 3)
+    for key in list(steps)[1:]:
+        yield compared(
+            subject,
+            f"{title}, {number} pairs of {edge}x{edge}, {key}",
+            times,
+            key,
+            "plain float32",
+            items=number,
+            item="pairs",
+            target=targets.get("float32" if key == "float32" else "fast"),
+        )
+
+
+def our_step(network: Architecture, batch: Batch, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    """What the loop runs on every batch."""
+    objective = PairObjective(AMD(network).to(device)).train()
+    optimiser = torch.optim.Adam(objective.parameters(), RATE, fused=True)
+    return partial(step, objective, objective, optimiser, batch, dtype)
+
+
+def plain_step(network: Architecture, batch: Batch, device: torch.device) -> Callable[[], object]:
+    """The same, plainly."""
+    model = PlainAMD(network).to(device)
+    optimiser = torch.optim.Adam(model.parameters(), RATE)
+
+    def run() -> None:
+        first, second = floats(batch, device)
+        output = model(first, second)
+        loss = plain_loss(output.forward_flows, output.backward_flows, first, second)
+        optimiser.zero_grad()
+        loss.backward()
         optimiser.step()
-        times.append(time.perf_counter() - start)
-    return median(times[1:])
+
+    return run
 
 
-def main() -> None:
-    """Print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=NETWORKS, default="small")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    architecture, pairs, crop = NETWORKS[options.network]
-    first, second = torch.rand(pairs, 3, crop, crop), torch.rand(pairs, 3, crop, crop)
-    with patch.object(motion, "cost_volume", plain):
-        model = AMD(architecture).to(memory_format=torch.contiguous_format)
-        slow = seconds_per_step(model, first, second, torch.float32)
-    precision = fastest_precision("auto", torch.device("cpu"))
-    float32 = seconds_per_step(AMD(architecture), first, second, torch.float32)
-    fast = seconds_per_step(AMD(architecture), first, second, precision)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.cpu.get_capabilities()['cpu_name']}")
-    print(f"{options.network}, {pairs} pairs of {crop}x{crop}: plain float32 {slow:.3f} s a step")
-    print(f"float32 {float32:.3f} s ({slow / float32:.1f} times), {precision} {fast:.3f} s ({slow / fast:.1f} times)")
+def memory_against_plain(setting: Setting, network: Architecture, number: int, edge: int) -> Iterator[Row]:
+    """Peak memory of a process that makes two steps."""
+    fast = fastest_precision("auto", setting.device)
+    plain = peak_mb(two_steps, network, number, edge, None, setting.device)
+    for dtype in precisions(setting.device):
+        ours = peak_mb(two_steps, network, number, edge, dtype, setting.device)
+        case = f"ResNet-50, {number} pairs of {edge}x{edge}, {name(dtype)}, peak memory"
+        target = 2.0 if dtype == fast else None
+        yield compared_memory("training_step", case, ours, plain, "plain float32", target=target)
 
 
-if __name__ == "__main__":
-    main()
+def two_steps(network: Architecture, number: int, edge: int, dtype: torch.dtype | None, device: torch.device) -> None:
+    """Two training steps, the plain ones where `dtype` is None."""
+    batch = pairs(number, edge)
+    run = plain_step(network, batch, device) if dtype is None else our_step(network, batch, dtype, device)
+    run()
+    run()
+
+
+def backbone_share(setting: Setting, network: Architecture, number: int, edge: int) -> Row:
+    """Forward and backward of the backbone at the rate of its largest 3x3 convolution alone, forward and backward."""
+    dtype = fastest_precision("auto", setting.device)
+    number = 16 if setting.device.type == "cuda" else number
+    first, second = floats(pairs(number, edge), setting.device)
+    images = torch.cat((first, second)).contiguous(memory_format=torch.channels_last)
+    backbone = AMD(network).appearance.backbone.to(setting.device).train()
+    run = partial(forward_backward, backbone, images, dtype)
+    limit = convolution(setting, dtype, backward=True)
+    flops = counted_flops(run)
+    times = in_turn(setting, {"backbone": run, "convolution": limit.call}, 20, 3)
+    return compared(
+        "training_step",
+        f"ResNet-50 backbone, {2 * number} images of {edge}x{edge}, {name(dtype)}, forward and backward",
+        times,
+        "backbone",
+        "convolution",
+        work=flops / limit.flops,
+        against=f"convolution rate, {name(dtype)}",
+        items=flops / 1e9,
+        item="GFLOP",
+        target=BACKBONE_CONVOLUTION_SHARE,
+    )
+
+
+def forward_backward(backbone: nn.Module, images: torch.Tensor, dtype: torch.dtype) -> None:
+    """One pass each way, with fresh gradients."""
+    backbone.zero_grad(set_to_none=True)
+    with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
+        features = backbone(images)
+    features.sum().backward()
+
+
+def counted_flops(run: Callable[[], object]) -> float:
+    """Floating-point operations of matrix products and convolutions in one call."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def growth_with_batch(setting: Setting, network: Architecture, numbers: tuple[int, ...], edge: int) -> list[Row]:
+    """Steps of several batch sizes, against the smallest in proportion."""
+    dtype = fastest_precision("auto", setting.device)
+    numbers = tuple(8 * number for number in numbers) if setting.device.type == "cuda" else numbers
+    steps = {str(number): our_step(network, pairs(number, edge), dtype, setting.device) for number in numbers}
+    times = {int(number): values for number, values in in_turn(setting, steps, 20, 2).items()}
+    return growth("training_step", f"ResNet-50, {{size}} pairs of {edge}x{edge}, {name(dtype)}", times, "pairs")
+
+
+def matrix_share(setting: Setting, network: Architecture, number: int, edge: int) -> Row:
+    """The whole step at the rate of a large matrix product."""
+    dtype = fastest_precision("auto", setting.device)
+    run, limit = our_step(network, pairs(number, edge), dtype, setting.device), matrix_product(setting, dtype)
+    flops = counted_flops(run)
+    times = in_turn(setting, {"step": run, "product": limit.call}, 20, 5)
+    return compared(
+        "training_step",
+        f"ResNet-50, {number} pairs of {edge}x{edge}, {name(dtype)}, whole step",
+        times,
+        "step",
+        "product",
+        work=flops / limit.flops,
+        against=f"matrix rate, {name(dtype)}",
+        items=number,
+        item="pairs",
+        target=GPU_MATRIX_SHARE,
+    )

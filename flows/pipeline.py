@@ -3,10 +3,10 @@
 Each task runs `dvc repro --single-item STAGE`, which decides whether the stage is still valid, so the flow computes
 nothing itself and leaves the dvc.lock that a plain `dvc repro` leaves (tested). One `dvc repro` for everything would
 save a second a stage, but Prefect would show one bar for hours of work, and a failure would not be a stage's.
-All stages log below one MLflow run, named by the flow run (AMD_PIPELINE_RUN), and share the flow's Prefect server.
+All stages log below one MLflow run, named by the flow run (AMD_RUN_ID), and share the flow's Prefect server.
 """
 
-from flows import settings  # noqa: F401 - before Prefect
+from flows import settings  # before Prefect
 
 # isort: split
 import argparse
@@ -17,7 +17,6 @@ import subprocess
 import sys
 from collections import deque
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -25,8 +24,8 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from amd.errors import UserError, exit_on_user_error
-from amd.tracking import PIPELINE_VARIABLE
-from flows.processes import process_group
+from amd.logs import logged
+from amd.processes import process_group
 from flows.server import prefect_server
 
 DVC = (sys.executable, "-m", "dvc")
@@ -54,11 +53,12 @@ def pipeline(targets: list[str] | None = None, force: bool = False) -> list[str]
 
     Runs in the current folder, a DVC project. Raises UserError with the last lines of the stage that failed.
     """
-    stages = stage_order(targets or [])
-    environment = _environment()
-    for number, stage in enumerate(stages, 1):
-        print(f"[{number}/{len(stages)}] {stage}", flush=True)
-        reproduce(stage, force, environment)
+    with logged("pipeline", str(flow_run.root_flow_run_id), flow_run=flow_run.id):
+        stages = stage_order(targets or [])
+        environment = _environment()
+        for number, stage in enumerate(stages, 1):
+            print(f"[{number}/{len(stages)}] {stage}", flush=True)
+            reproduce(stage, force, environment)
     return stages
 
 
@@ -99,13 +99,11 @@ def _dvc_dag(target: str | None) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with its Python first, its flow run as the pipeline's run, and its server for flows inside."""
-    binaries = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    """This process's, with its Python first, and its server for flows inside."""
     with get_client(sync_client=True) as client:
         return {
             **os.environ,
-            "PATH": binaries,
-            PIPELINE_VARIABLE: str(flow_run.id),
+            "PATH": settings.path(),
             "PREFECT_API_URL": str(client.api_url),
         }
 

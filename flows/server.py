@@ -21,7 +21,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from amd.errors import UserError
-from flows.processes import process_group
+from amd.processes import process_group
 
 HOST = "127.0.0.1"
 LOG = Path(".amd/logs/prefect.log")

@@ -1,30 +1,60 @@
 """DVC stages: parameters in, one call into `amd`, files and metrics out.
 
-`run_stage` is what they share: validated parameters, an MLflow run with the lineage of the stage's inputs, and
-user errors as one line with exit status 2.
+`run_stage` is what they share: validated parameters, an MLflow run with the lineage of the stage's inputs, events in
+the log, and user errors as one line with exit status 2, followed by where the log is and how to go on.
 """
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
-from amd.errors import exit_on_user_error
+from amd.errors import UserError, announce_interrupts, exit_on_user_error
+from amd.files import remove_half_written, sha256
+from amd.logs import event, logged
 from amd.params import Params, load_params
+from amd.processes import dvc_process, follow
 
 if TYPE_CHECKING:
     from amd.tracking import Run
 
+LOCK = Path("dvc.lock")
+FOLDERS = ("data", "models", "metrics", "report")  # that stages write files to; larger trees clean themselves
+
+announce_interrupts()  # also while a stage's libraries are imported, which takes seconds
+
 
 @exit_on_user_error
 def run_stage(name: str, body: Callable[[Params, "Run"], None]) -> None:
-    """Run a stage's body in its MLflow run."""
-    from amd.tracking import stage_run  # here, because the stages' worker processes import this module too
+    """Run a stage's body in its MLflow run; being told to end is an interruption like any other."""
+    from amd.tracking import params_hash, stage_run  # here: the stages' worker processes import this module too
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if dvc := dvc_process():
+        follow(dvc)  # a killed DVC leaves its stage running, which then stands in the next one's way
     params = load_params()
-    with stage_run(name, params.model_dump(by_alias=True), input_tags(params)) as run:
+    lock = sha256(LOCK) if LOCK.exists() else None
+    for folder in FOLDERS:
+        remove_half_written(Path(folder))
+    with (
+        system_errors(),
+        logged(name, params=params_hash(params), dvc_lock=lock),
+        stage_run(name, params.model_dump(by_alias=True), input_tags(params)) as run,
+    ):
+        event("tracked", mlflow_run=run.id)
         body(params, run)
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """What the system refuses (a folder that may only be read, a disk that is gone) as a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{error.filename or 'the system'}: {error.strerror or error}") from error
 
 
 def input_tags(params: Params) -> dict[str, str]:
@@ -36,9 +66,8 @@ def input_tags(params: Params) -> dict[str, str]:
 
 def locked_hashes() -> dict[str, str]:
     """Every output and dependency that dvc.lock names, with its hash; empty before the first run."""
-    lock = Path("dvc.lock")
-    if not lock.exists():
+    if not LOCK.exists():
         return {}
-    stages = (YAML(typ="safe").load(lock) or {}).get("stages", {})
+    stages = (YAML(typ="safe").load(LOCK) or {}).get("stages", {})
     entries = [entry for stage in stages.values() for key in ("deps", "outs") for entry in stage.get(key, [])]
     return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}

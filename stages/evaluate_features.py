@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from amd.evaluation.features import run_features
-from amd.files import read_json
 from amd.params import Params
 from amd.tracking import Run
 from stages import run_stage
@@ -14,8 +13,8 @@ OUT = Path("metrics")
 
 def main(params: Params, run: Run) -> None:
     """Write metrics/features.json and metrics/features.png."""
-    run_features(params.data.benchmark, Path(params.data.benchmark_root), str(CHECKPOINT), OUT)
-    report = read_json(OUT / "features.json")
+    data = params.data
+    report = run_features(data.benchmark, Path(data.benchmark_root), params.features, OUT, model=str(CHECKPOINT))
     probe = report["probe_accuracy"]["mean"]
     run.metrics({"silhouette": report["silhouette"]} | ({} if probe is None else {"probe_accuracy": probe}))
     run.artifact(OUT / "features.json")

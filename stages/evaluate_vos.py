@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from amd.data.benchmarks import open_benchmark
+from amd.evaluation.published import published_vos
 from amd.evaluation.vos import score_baselines, score_run
 from amd.files import write_json
 from amd.params import Params
@@ -18,6 +19,7 @@ def main(params: Params, run: Run) -> None:
     sequences = open_benchmark(params.data.benchmark, params.data.benchmark_root)
     report, rows = score_run(sequences, PREDICTIONS, params.model.segments)
     report["baselines"], baseline_rows = score_baselines(sequences)
+    report["published"] = published_vos(params.data.benchmark)
     write_json("metrics/vos.json", report)
     write_table("metrics/vos.parquet", SCORES, rows + baseline_rows)
     for prediction, scores in report["summary"].items():

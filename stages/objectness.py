@@ -22,16 +22,22 @@ CHECKPOINT = Path("models/amd.safetensors")
 
 def main(params: Params, run: Run) -> None:
     """Measure every segment on training pairs and store the choice with the weights."""
-    model, info = load_checkpoint(PRETRAINED)
-    with process_group(params.pretrain.device) as process:
-        rows = segment_statistics(model.to(process.device), training_pairs(params, process))
+    rows = store_object(PRETRAINED, CHECKPOINT, params)
     chosen = choose_object(rows)
-    info = replace(info, object_segment=chosen, segments=rows, short_edge=params.predict.short_edge)
-    save_checkpoint(CHECKPOINT, model, info)
     write_table("metrics/segments.parquet", SEGMENTS, rows)
     write_json("metrics/objectness.json", {"object_segment": chosen, "choices": choices(rows), "segments": rows})
     run.metrics({"object_segment": chosen} | {f"motion_{row['segment']}": row["motion"] for row in rows})
     run.artifact("metrics/objectness.json")
+
+
+def store_object(pretrained: Path, checkpoint: Path, params: Params) -> list[dict[str, float]]:
+    """Write `pretrained` as `checkpoint` with its object segment; returns the statistics of every segment."""
+    model, info = load_checkpoint(pretrained)
+    with process_group(params.pretrain.device) as process:
+        rows = segment_statistics(model.to(process.device), training_pairs(params, process))
+    info = replace(info, object_segment=choose_object(rows), segments=rows, short_edge=params.predict.short_edge)
+    save_checkpoint(checkpoint, model, info)
+    return rows
 
 
 def training_pairs(params: Params, process: Process):

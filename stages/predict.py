@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from amd.checkpoint import load_checkpoint
-from amd.data.benchmarks import open_benchmark
+from amd.data.benchmarks import Sequence, open_benchmark
 from amd.files import run_lock, sha256
-from amd.params import Params
+from amd.params import Params, Predict
 from amd.progress import progress
 from amd.segmenter import segment_sequence
 from amd.tracking import Run
@@ -25,18 +25,23 @@ OUT = Path("predictions/image")
 def main(params: Params, run: Run) -> None:
     """Segment what is not there yet, and remove what is no longer in the benchmark."""
     sequences = open_benchmark(params.data.benchmark, params.data.benchmark_root)
-    model, info = load_checkpoint(CHECKPOINT)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    weights = sha256(CHECKPOINT)
     with run_lock(".amd/locks/predict", "predict"):
         discard_others(OUT, params.data.benchmark, {sequence.name for sequence in sequences})
-        for sequence in progress(sequences, "predict", unit="sequences"):
-            made_from = origin(weights, sequence, params.predict)
-            if read_receipt(OUT, sequence, made_from) is None:
-                discard(OUT, sequence.dataset, sequence.name)
-                segment_sequence(model, info, sequence, OUT, sequence.dataset)
-                write_receipt(OUT, sequence, made_from, {})
+        predict(CHECKPOINT, sequences, params.predict, OUT)
     run.metrics({"sequences": len(sequences), "frames": sum(len(sequence.frames) for sequence in sequences)})
+
+
+def predict(checkpoint: Path, sequences: list[Sequence], settings: Predict, out: Path) -> None:
+    """Bring the predictions of all sequences under `out` up to date."""
+    model, info = load_checkpoint(checkpoint)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    weights = sha256(checkpoint)
+    for sequence in progress(sequences, "predict", unit="sequences"):
+        made_from = origin(weights, sequence, settings)
+        if read_receipt(out, sequence, made_from) is None:
+            discard(out, sequence.dataset, sequence.name)
+            segment_sequence(model, info, sequence, out, sequence.dataset)
+            write_receipt(out, sequence, made_from, {})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from amd.distributed import launch
+from amd.errors import UserError
 from amd.files import read_json, run_lock, sha256
 from amd.params import Params
 from amd.tracking import Run
@@ -19,13 +20,15 @@ HISTORY = Path("metrics/pretrain.json")
 
 def main(params: Params, run: Run) -> None:
     """Train, or go on training after an interruption; the state's folder names what is trained from what."""
-    state = Path(".amd/pretrain") / training_key(params)
+    start = start_file(params.pretrain.start)
+    state = Path(".amd/pretrain") / training_key(params, start)
     arguments = {
         "--index": INDEX,
         "--state": state / "state.safetensors",
         "--out": CHECKPOINT,
         "--history": HISTORY,
         "--lineage": json.dumps(input_tags(params)),
+        **({"--start": start} if start else {}),
     }
     with run_lock(".amd/locks/pretrain", "pretrain"):
         words = [str(word) for pair in arguments.items() for word in pair]
@@ -38,9 +41,22 @@ def main(params: Params, run: Run) -> None:
     run.artifact(HISTORY)
 
 
-def training_key(params: Params) -> str:
-    """A name for this training: it goes on only from a state of the same shards and parameters."""
-    content = [params.model.model_dump(), params.pretrain.model_dump(), sha256(INDEX)]
+def start_file(start: str | None) -> Path | None:
+    """The checkpoint that pretrain.start names, downloaded where it is a registered model's; UserError without it."""
+    if start is None:
+        return None
+    if start.startswith("models:/"):
+        from amd.registry import pull
+
+        return pull(start)
+    if not Path(start).is_file():
+        raise UserError(f"pretrain.start: {start}: no such checkpoint; give one, or models:/NAME/VERSION")
+    return Path(start)
+
+
+def training_key(params: Params, start: Path | None) -> str:
+    """A name for this training: it goes on only from a state of the same shards, parameters and beginning."""
+    content = [params.model.model_dump(), params.pretrain.model_dump(), sha256(INDEX), start and sha256(start)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

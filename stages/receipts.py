@@ -14,10 +14,10 @@ import amd
 from amd.data.benchmarks import Sequence, is_folder, visible_names
 from amd.errors import UserError
 from amd.evaluation.predictions import masks_folder, prediction_path, segments_folder
-from amd.files import read_json, sha256, write_json
+from amd.files import read_sealed, remove_half_written, sha256, write_sealed
 from amd.params import Section
 
-SCHEDULING = {"workers", "threads", "timeout_s", "retries"}  # settings that say how, not what, is computed
+SCHEDULING = {"runner", "workers", "threads", "timeout_s", "retries"}  # settings that say how, not what, is computed
 CODE = ("adaptation.py", "distributed.py", "losses.py", "segmenter.py", "model/*.py", "data/images.py")
 
 
@@ -39,21 +39,21 @@ def code_hash() -> str:
 
 
 def read_receipt(out: Path, sequence: Sequence, made_from: dict[str, str]) -> dict[str, Any] | None:
-    """The receipt of a video that is finished, with all its predictions there; None when it is to be done."""
+    """The receipt of a video that is finished, with its predictions as they were; None when it is to be done."""
     try:
-        receipt = read_json(receipt_path(out, sequence.dataset, sequence.name))
+        receipt = read_sealed(receipt_path(out, sequence.dataset, sequence.name))
     except UserError:
         return None
-    if not isinstance(receipt, dict) or receipt.get("origin") != made_from:
+    found = _predictions_hash(out, sequence)
+    if found is None or receipt.get("origin") != {**made_from, "predictions": found}:
         return None
-    folders = _prediction_folders(out, sequence.dataset)
-    paths = (prediction_path(folder, sequence.name, frame.name) for folder in folders for frame in sequence.frames)
-    return receipt if all(path.is_file() for path in paths) else None
+    return receipt
 
 
 def write_receipt(out: Path, sequence: Sequence, made_from: dict[str, str], figures: dict[str, float]) -> None:
-    """Declare a video finished."""
-    write_json(receipt_path(out, sequence.dataset, sequence.name), {"origin": made_from, **figures})
+    """Declare a video finished, whose predictions are all there."""
+    whole = {**made_from, "predictions": _predictions_hash(out, sequence)}
+    write_sealed(receipt_path(out, sequence.dataset, sequence.name), {"origin": whole, **figures})
 
 
 def discard(out: Path, dataset: str, name: str) -> None:
@@ -67,6 +67,7 @@ def discard_others(out: Path, dataset: str, names: set[str]) -> list[str]:
     """Remove the videos of `dataset` that are not in `names`; gives their names."""
     folders = [folder for folder in _prediction_folders(out, dataset) if is_folder(folder)]
     done = receipt_path(out, dataset, "any").parent
+    remove_half_written(done)
     receipts = {name.removesuffix(".json") for name in visible_names(done)} if is_folder(done) else set()
     strays = sorted({name for folder in folders for name in visible_names(folder)} | receipts)
     removed = [name for name in strays if name not in names]
@@ -78,6 +79,16 @@ def discard_others(out: Path, dataset: str, names: set[str]) -> list[str]:
 def receipt_path(out: Path, dataset: str, name: str) -> Path:
     """Where the receipt of sequence `name` lies."""
     return out / "done" / dataset / f"{name}.json"
+
+
+def _predictions_hash(out: Path, sequence: Sequence) -> str | None:
+    """Hash of all masks and label maps of a video; None when one is not there."""
+    folders = _prediction_folders(out, sequence.dataset)
+    paths = (prediction_path(folder, sequence.name, frame.name) for folder in folders for frame in sequence.frames)
+    try:
+        return _hash([sha256(path) for path in paths])
+    except OSError:
+        return None
 
 
 def _prediction_folders(out: Path, dataset: str) -> tuple[Path, Path]:

@@ -1,6 +1,7 @@
 """Stage register: the model becomes a version in the registry, the champion if the gates let it through.
 
-params: data, register; deps: models/amd.safetensors, metrics/*, report/report.html; out: metrics/register.json.
+params: data, register; deps: models/amd.safetensors, data/manifest.parquet, metrics/*, report/report.html; out:
+metrics/register.json.
 """
 
 from pathlib import Path
@@ -21,6 +22,7 @@ def main(params: Params, run: Run) -> None:
         settings=params.register_,
         run=run,
         data_hash=locked_hashes().get(params.data.benchmark_root),
+        manifest=Path("data/manifest.parquet"),
     )
     alias = CHAMPION if result.promoted else None
     outcome = {"name": result.name, "version": result.version, "alias": alias, "promoted": result.promoted}

@@ -14,6 +14,7 @@ from amd.evaluation.predictions import masks_folder
 from amd.files import read_json
 from amd.params import Params
 from amd.progress import progress
+from amd.report.evaluations import sections
 from amd.report.page import Findings, make_report
 from amd.report.pictures import SequencePictures, picture_sequence
 from amd.tables import MANIFEST, PAIRS, read_table
@@ -43,6 +44,7 @@ def main(params: Params, run: Run) -> None:
             pretrain=if_there("metrics/pretrain.json", read_json),
             objectness=if_there("metrics/objectness.json", read_json),
             vos=vos,
+            evaluations=sections(Path("metrics")),
             sequences=sequences,
             sequences_left_out=left_out,
             problems=problems,

@@ -4,10 +4,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amd.data.manifest import read_manifest
 from amd.data.shards import write_shards
 from amd.files import run_lock
 from amd.params import Params
-from amd.tables import INDEX, MANIFEST, PAIRS, read_table
+from amd.tables import INDEX, PAIRS, read_table
 from stages import run_stage
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ FOLDER = Path("data/shards")
 def main(params: Params, run: "Run") -> None:
     """Bring the shards up to date with the manifest and params.yaml, and say what they hold."""
     with run_lock(".amd/locks/shard", "shard"):
-        rows = read_table("data/manifest.parquet", MANIFEST)
+        rows = read_manifest(Path("data/manifest.parquet"))
         start = time.monotonic()
         new_pairs = write_shards([row for row in rows if row["status"] == "accepted"], FOLDER, params.shard)
         seconds = time.monotonic() - start

@@ -11,7 +11,8 @@ from amd.params import load_params
 def main() -> None:
     """Print the places of the report, masks, scores, store and model, with the headline numbers."""
     params = load_params()
-    scores = read_json("metrics/vos.json")["summary"]
+    vos = read_json("metrics/vos.json")
+    scores, baselines = vos["summary"], {name: row["mean"]["J"]["mean"] for name, row in vos["baselines"].items()}
     registered = read_json("metrics/register.json")
     alias = "champion" if registered["promoted"] else "no alias moved"
     root = Path.cwd()
@@ -22,6 +23,7 @@ masks       {root / "predictions/adapted/masks"} (adapted), {root / "predictions
 scores      {root / "metrics/vos.json"}
             label-free J: {scores["image"]["label_free_J"]:.3f} per image, \
 {scores["adapted"]["label_free_J"]:.3f} adapted
+            without learning: {baselines["flow_outliers"]:.3f} optical flow, {baselines["centre_box"]:.3f} centre box
 MLflow      sqlite:///{root / "mlflow.db"}
             see it with: .venv/bin/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
 model       {registered["name"]} version {registered["version"]} ({alias}: {registered["reason"]})

@@ -25,3 +25,24 @@ def parity() -> Path:
     if not (SHARED / "parity").is_dir():
         pytest.skip(f"no parity files at {SHARED / 'parity'} (set AMD_SHARED)")
     return SHARED / "parity"
+
+
+@pytest.fixture(scope="session")
+def registry_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with an MLflow store, which takes seconds to set up; tests use model names of their own."""
+    from amd.tracking import connect
+
+    folder = tmp_path_factory.mktemp("registry")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        connect()
+    return folder
+
+
+@pytest.fixture
+def store(registry_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder as the current one, its store in use."""
+    monkeypatch.chdir(registry_store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{registry_store}/mlflow.db")
+    monkeypatch.setenv("AMD_RUN_ID", "test-registry")
+    return registry_store

@@ -5,7 +5,6 @@ import numpy as np
 
 from amd.evaluation.baselines import centre_box, flow_outliers
 from amd.metrics import jaccard
-from amd.report.page import below_baselines
 
 
 def test_the_box_is_a_centred_quarter():
@@ -31,21 +30,3 @@ def test_flow_outliers_finds_what_moves_unlike_the_camera():
 def test_still_and_empty_frames_have_no_outliers():
     black = np.zeros((64, 96, 3), np.uint8)
     assert not flow_outliers(black, black).any()
-
-
-def vos(learned: float) -> dict:
-    """metrics/vos.json as far as the comparison reads it."""
-
-    def row(j: float) -> dict:
-        return {"mean": {"J": {"mean": j}}}
-
-    baselines = {"centre_box": row(0.3), "flow_outliers": row(0.5)}
-    return {"scores": {"image": {"label-free": row(learned)}}, "baselines": baselines}
-
-
-def test_the_report_says_which_learned_number_is_below_a_baseline():
-    assert below_baselines(vos(0.6)) == []
-    assert below_baselines(vos(0.4)) == [
-        "J per image (0.400) is BELOW the optical flow minus camera (0.500), which learns nothing."
-    ]
-    assert len(below_baselines(vos(0.2))) == 2

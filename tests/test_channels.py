@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import map_coordinates
+from scipy.stats import entropy
+from skimage.metrics import structural_similarity
+from torch.nn import functional
 
 from amd.checkpoint import ModelInfo, save_checkpoint
 from amd.cli import main
@@ -15,7 +20,7 @@ from amd.errors import UserError
 from amd.evaluation.channels import channel_report, run_objectness
 from amd.files import read_json
 from amd.model.amd import AMD, Architecture
-from amd.objectness import choices, choose_object
+from amd.objectness import choices, choose_object, segment_statistics
 from amd.profiles import load_profile
 from amd.report.page import agreement_in_words
 from amd.report.segment_figure import write_segment_figure
@@ -30,6 +35,7 @@ def row(segment: int, motion=1.0, area=0.2, entropy=0.5, error=0.1, x=0.1, y=0.1
         "reconstruction_error": error,
         "centre_x": x,
         "centre_y": y,
+        "centre_deviation": 0.05,
         "spread": 0.2,
         "frames": 8,
     }
@@ -51,6 +57,68 @@ def test_an_all_but_empty_segment_is_no_candidate():
     assert set(report["choices"].values()) == {0}
     assert report["agree"] is True
     assert "all criteria agree" in agreement_in_words(report["choices"])
+
+
+def test_places_against_sums_over_pixels():
+    """Centre, its deviation from frame to frame and spread, written out with numpy; frames count by area."""
+    torch.manual_seed(0)
+    model = AMD(Architecture("small", 3, 4, 0.0, "small", 64, 64)).eval()
+    first, second = torch.rand(2, 3, 48, 64), torch.rand(2, 3, 48, 64)
+    rows = segment_statistics(model, [(first, second)])
+    with torch.no_grad():
+        masks = model.segment(torch.cat((first, second))).double().numpy()  # 4,3,h,w
+    height, width = masks.shape[2:]
+    y, x = ((np.indices((height, width)) + 0.5).T / (height, width)).T
+    for segment, row in enumerate(rows):
+        weights = masks[:, segment]
+        areas = weights.sum((1, 2))
+        centres = np.stack([(weights * x).sum((1, 2)) / areas, (weights * y).sum((1, 2)) / areas], 1)
+        away = (x - centres[:, :1, None]) ** 2 + (y - centres[:, 1:, None]) ** 2
+        centre = np.average(centres, axis=0, weights=areas)
+        deviation = np.sqrt(np.average(((centres - centre) ** 2).sum(1), weights=areas))
+        spread = np.average(np.sqrt((weights * away).sum((1, 2)) / areas), weights=areas)
+        assert (row["centre_x"], row["centre_y"]) == pytest.approx(tuple(centre), abs=1e-5)
+        assert row["spread"] == pytest.approx(spread, abs=1e-5)
+        assert row["centre_deviation"] == pytest.approx(deviation, rel=0.02, abs=1e-5)
+
+
+def test_motion_entropy_and_error_against_scipy_and_scikit_image():
+    """Every frame's own statistics written out in numpy; motion and error count by the segment's area."""
+    torch.manual_seed(1)
+    model = AMD(Architecture("small", 3, 4, 0.0, "small", 64, 64)).eval()
+    frames = torch.rand(2, 3, 48, 64)
+    rows = segment_statistics(model, [(frames[:1], frames[1:])])
+    with torch.no_grad():
+        output = model(frames[:1], frames[1:])
+        pictures = model.motion_input(frames).permute(0, 2, 3, 1).double().numpy()  # 2,H,W,3
+    masks = torch.cat((output.masks_first, output.masks_second)).double()
+    flows = (output.forward_flows[0][0].double().numpy(), output.backward_flows[0][0].double().numpy())
+    errors = np.stack(
+        [distance(pictures[1 - k], pictures[k], flow) for k, flow in enumerate(flows)]
+    )  # of the first frame as the second gives it, and the other way round
+    large = functional.interpolate(masks, errors.shape[1:], mode="bilinear", align_corners=True).numpy()
+    masks = masks.numpy()
+    region_flows = (output.backward_region_flow[0].numpy(), output.forward_region_flow[0].numpy())  # c,2
+    for segment, row in enumerate(rows):
+        share = masks[:, segment]
+        areas = share.mean((1, 2))
+        motion = [np.hypot(*flow[segment]) for flow in region_flows]
+        error = (large[:, segment] * errors).sum((1, 2)) / large[:, segment].sum((1, 2))
+        assert row["area"] == pytest.approx(areas.mean(), rel=1e-4)
+        assert row["entropy"] == pytest.approx(entropy(np.stack((share, 1 - share))).mean(), rel=1e-4)
+        assert row["motion"] == pytest.approx(np.average(motion, weights=areas), rel=1e-4)
+        assert row["reconstruction_error"] == pytest.approx(np.average(error, weights=areas), rel=1e-3)
+
+
+def distance(source: np.ndarray, target: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """(1 - SSIM) / 2 of `target` H,W,3 and `source` sampled along `flow` 2,H,W; the border has its neighbour's."""
+    y, x = np.indices(target.shape[:2])
+    sampled = np.stack(
+        [map_coordinates(source[..., k], (y + flow[1], x + flow[0]), order=1, mode="nearest") for k in range(3)], 2
+    )
+    options = {"win_size": 3, "use_sample_covariance": False, "data_range": 1.0, "channel_axis": 2, "full": True}
+    similarity = structural_similarity(sampled, target, **options)[1]
+    return np.pad(((1 - similarity) / 2).mean(2)[1:-1, 1:-1], 1, mode="edge")
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

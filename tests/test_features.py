@@ -10,14 +10,19 @@ from safetensors.torch import save_file
 
 from amd.checkpoint import ModelInfo, save_checkpoint
 from amd.cli import main
-from amd.data.benchmarks import open_benchmark
+from amd.data.benchmarks import BenchmarkFrame, Sequence, open_benchmark
+from amd.data.images import read_image
 from amd.errors import UserError
-from amd.evaluation.features import Pixels, collect_pixels, embed, linear_probe, open_network, silhouette
+from amd.evaluation.features import embed, linear_probe, silhouette
+from amd.evaluation.pixels import Pixels, collect_pixels, network_features, saved_features
 from amd.files import read_json
 from amd.imagenet import load_imagenet
 from amd.model.amd import AMD, Architecture
 from amd.model.resnet import make_backbone
+from amd.profiles import load_profile
 
+SETTINGS = load_profile("quickstart").features
+FOLDS = SETTINGS.folds
 SMALL = Architecture("small", 3, 4, 0.0, "small", 64, 64)
 
 
@@ -44,6 +49,10 @@ def benchmark(root: Path, truth: np.ndarray, names: tuple[str, ...] = ("bear", "
     return root
 
 
+def brightness(frame: BenchmarkFrame) -> np.ndarray:
+    return read_image(frame.image)[::2, ::2].astype(np.float32)
+
+
 def half() -> np.ndarray:
     truth = np.zeros((48, 64), bool)
     truth[:, :32] = True
@@ -51,11 +60,11 @@ def half() -> np.ndarray:
 
 
 def test_a_probe_tells_sides_that_are_apart():
-    assert linear_probe(pixels(*sides(400, 8.0)))["mean"] > 0.99
+    assert linear_probe(pixels(*sides(400, 8.0)), FOLDS)["mean"] > 0.99
 
 
 def test_a_probe_is_at_chance_where_there_is_nothing_to_tell():
-    assert linear_probe(pixels(*sides(2000, 0.0)))["mean"] == pytest.approx(0.5, abs=0.03)
+    assert linear_probe(pixels(*sides(2000, 0.0)), FOLDS)["mean"] == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_probe_is_judged_on_videos_it_has_not_seen():
@@ -64,15 +73,15 @@ def test_a_probe_is_judged_on_videos_it_has_not_seen():
     foreground = np.arange(400) % 8 < 4  # four videos, each with both sides
     features = generator.normal(size=(400, 4)) * 0.1
     features[np.arange(400), np.arange(400) % 4] += np.where(foreground, 5, -5)
-    seen = linear_probe(Pixels(features, foreground, np.array([f"v{i // 100}" for i in range(400)]), 1))
-    unseen = linear_probe(pixels(features, foreground))
+    seen = linear_probe(Pixels(features, foreground, np.array([f"v{i // 100}" for i in range(400)]), 1), FOLDS)
+    unseen = linear_probe(pixels(features, foreground), FOLDS)
     assert seen["mean"] > 0.99
     assert unseen["mean"] < 0.9
     assert list(unseen) == ["mean", "v0", "v1", "v2", "v3"]
 
 
 def test_one_video_leaves_none_to_judge():
-    assert linear_probe(pixels(*sides(50, 1.0), videos=1)) == {"mean": None}
+    assert linear_probe(pixels(*sides(50, 1.0), videos=1), FOLDS) == {"mean": None}
 
 
 def test_the_silhouette_by_its_definition():
@@ -89,7 +98,7 @@ def test_the_silhouette_by_its_definition():
 
 def test_the_plane_keeps_sides_apart_and_is_repeatable():
     features, foreground = sides(80, 10.0)
-    first, second = embed(features), embed(features)
+    first, second = embed(features, 0), embed(features, 0)
     for name in ("PCA", "t-SNE"):
         assert first[name].shape == (80, 2)
         assert np.array_equal(first[name], second[name])
@@ -98,7 +107,7 @@ def test_the_plane_keeps_sides_apart_and_is_repeatable():
 
 def test_pixels_come_from_their_side(tmp_path: Path):
     sequences = open_benchmark("davis2016", benchmark(tmp_path, half()))
-    drawn = collect_pixels(sequences, lambda image: image[::2, ::2, :1].astype(np.float32))
+    drawn = collect_pixels(sequences, lambda sequence, frame: brightness(frame), SETTINGS)
     assert len(drawn.foreground) == 2 * 2 * 32  # two videos, two frames that count, 16 pixels of either side
     assert drawn.foreground.sum() == 64
     assert (drawn.features[drawn.foreground] > 200).all()
@@ -109,7 +118,7 @@ def test_pixels_come_from_their_side(tmp_path: Path):
 def test_a_benchmark_without_foreground_is_refused(tmp_path: Path):
     sequences = open_benchmark("davis2016", benchmark(tmp_path, np.zeros((48, 64), bool)))
     with pytest.raises(UserError, match=r"bear: no foreground pixel in any annotated frame"):
-        collect_pixels(sequences, lambda image: image[..., :1])
+        collect_pixels(sequences, lambda sequence, frame: brightness(frame), SETTINGS)
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
@@ -125,7 +134,8 @@ def test_an_imagenet_file_is_the_resnet_it_was_saved_from(tmp_path: Path, suffix
     images = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         assert torch.allclose(load_imagenet(path, 8)(images), source(images), atol=1e-5)
-    features = open_network(str(path))(np.zeros((32, 48, 3), np.uint8))
+    Image.new("RGB", (48, 32)).save(tmp_path / "black.png")
+    features = network_features(str(path))(Sequence("a", ()), BenchmarkFrame("a", tmp_path / "black.png", None))
     assert features.shape == (28, 42, 512)  # 224 x 336 at stride 8
 
 
@@ -144,7 +154,7 @@ def test_pickled_code_is_not_run(tmp_path: Path):
 
     torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(UserError, match="nothing in it was run"):
-        open_network(str(tmp_path / "trap.pth"))
+        network_features(str(tmp_path / "trap.pth"))
     assert not (tmp_path / "sprung").exists()
 
 
@@ -161,3 +171,67 @@ def test_the_command_writes_measures_and_the_figure(tmp_path: Path, capsys: pyte
     assert "silhouette" in capsys.readouterr().out
     with Image.open(tmp_path / "out" / "features.png") as figure:
         assert figure.size == (1080, 720)
+
+
+def write_maps(sequences: list[Sequence], folder: Path) -> Path:
+    for sequence in sequences:
+        (folder / sequence.name).mkdir(parents=True)
+        for frame in sequence.frames:
+            np.save(folder / sequence.name / f"{frame.name}.npy", brightness(frame))
+    return folder
+
+
+def test_saved_maps_are_measured_like_a_network(tmp_path: Path):
+    root = benchmark(tmp_path / "davis", half())
+    sequences = open_benchmark("davis2016", root)
+    maps = write_maps(sequences, tmp_path / "maps")
+    drawn = collect_pixels(sequences, saved_features(maps), SETTINGS)
+    wanted = collect_pixels(sequences, lambda sequence, frame: brightness(frame), SETTINGS)
+    assert np.array_equal(drawn.features, wanted.features)
+    arguments = ["features", "--dataset", "davis2016", "--root", root, "--maps", maps, "--out", tmp_path / "out"]
+    main([str(argument) for argument in arguments])
+    report = read_json(tmp_path / "out/features.json")
+    assert report["probe_accuracy"]["mean"] == 1.0
+    assert report["protocol"]["network"] == f"maps as given: {maps}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "this map of features is missing"),
+        (b"", "not an array that is read"),
+        (b"no array at all", "not an array that is read"),
+        (np.array([{"a": 1}]), "not an array that is read"),  # pickled
+        (np.zeros((4, 6)), r"float64 of shape \(4, 6\); a map of features is float h,w,C"),
+        (np.zeros((4, 6, 2), np.uint8), "uint8 of shape"),
+        (np.full((4, 6, 2), np.nan), "values that are not finite"),
+        (np.zeros((4, 6, 1)), r"float64 of shape \(4, 6, 1\); a map"),
+        (np.zeros((4, 6, 2)), r"2 channels, but .*00001\.npy has 3"),
+    ],
+)
+def test_saved_maps_are_not_trusted(tmp_path: Path, content: object, message: str):
+    sequences = open_benchmark("davis2016", benchmark(tmp_path / "davis", half()))
+    maps = write_maps(sequences, tmp_path / "maps")
+    path = maps / "bear/00002.npy"
+    path.unlink()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, content, allow_pickle=True)
+    with pytest.raises(UserError, match=rf"bear/00002\.npy: .*{message}"):
+        collect_pixels(sequences, saved_features(maps), SETTINGS)
+
+
+def test_truth_is_read_as_the_benchmark_codes_it(tmp_path: Path):
+    """The background of FBMS-59 has a colour of its own, which is not black."""
+    truth = half()
+    colours = np.where(truth[..., None], 0, 255) * np.ones(3)  # the object is black
+    folder = tmp_path / "FBMS/Testset/bear"
+    (folder / "GroundTruth").mkdir(parents=True)
+    for number in range(2):
+        Image.fromarray(truth * np.uint8(200)).convert("RGB").save(folder / f"bear_{number}.jpg")
+        Image.fromarray(colours.astype(np.uint8)).save(folder / f"GroundTruth/bear_{number}_gt.ppm")
+    sequences = open_benchmark("fbms59", tmp_path / "FBMS")
+    drawn = collect_pixels(sequences, lambda sequence, frame: brightness(frame), SETTINGS)
+    assert drawn.features[drawn.foreground].min() > 100
+    assert drawn.features[~drawn.foreground].max() < 100

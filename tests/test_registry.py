@@ -1,159 +1,37 @@
-"""The model registry on a real SQLite store: gates, aliases, pulling, and the model that loads without this project."""
+"""Registering on a real SQLite store: versions, their evidence and lineage, lists, comparison, the stage."""
 
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
-import sysconfig
-from collections.abc import Iterator
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
-import torch
-from mlflow.pyfunc import PyFuncModel
 from PIL import Image
-from safetensors.torch import load_file
+from registering import champion, make_checkpoint, put, scores, user_error
 
-import amd
-from amd.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
+from amd.cli import main
 from amd.data.benchmarks import davis2016
 from amd.data.images import write_labels, write_mask
-from amd.errors import UserError
 from amd.evaluation.predictions import masks_folder, prediction_path, segments_folder
 from amd.evaluation.vos import score_run
 from amd.files import read_json, sha256, write_json
-from amd.gates import Champion, Evidence, judge
-from amd.loading import resolve_model
-from amd.model.amd import AMD, Architecture
-from amd.model.inference import object_mask, soft_masks
-from amd.params import Register
-from amd.registry import copy_travelling_code, list_models, promote, pull, register, save_pyfunc
-from amd.tracking import connect, stage_run
+from amd.params import load_params
+from amd.registry.comparison import compare
+from amd.registry.listing import list_models
+from amd.registry.registration import recipe_hash
+from amd.tables import MANIFEST, write_table
+from amd.tracking import connect
 from stages import register as register_stage
 from stages import run_stage
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PROTOCOL = {"dataset": "davis2016", "sequences": 2, "frames_scored": 5, "averaging": "mean over sequences"}
-OBJECT, SHORT_EDGE = 3, 48
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project folder with an MLflow store, which takes seconds to set up; tests use names of their own."""
-    folder = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        patch.setenv("AMD_PIPELINE_RUN", "test-registry")
-        connect()
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint(store: Path) -> Path:
-    return make_checkpoint(store / "models/amd.safetensors", seed=0)
-
-
-def make_checkpoint(path: Path, seed: int, object_segment: int | None = OBJECT) -> Path:
-    """A random network whose object mask is neither empty nor full on the test's images."""
-    torch.manual_seed(seed)
-    model = AMD(Architecture("small", 5, 4, 0.1, "small", 128, 128)).eval()
-    info = ModelInfo(model.architecture, object_segment, SHORT_EDGE, params={"data": {"videos": "holiday/clips"}})
-    save_checkpoint(path, model, info)
-    return path
-
-
-def scores(image: float, adapted: float, names: tuple[str, ...] = ("bear", "dog")) -> dict:
-    """The contents of metrics/vos.json that matter to the registry."""
-    row = {"label_free_F": 0.5, "oracle_J": 0.9, "oracle_F": 0.9}
-    label_free = {"protocol": PROTOCOL, "sequences": {name: {} for name in names}}
-    return {
-        "summary": {"image": {"label_free_J": image, **row}, "adapted": {"label_free_J": adapted, **row}},
-        "scores": {"image": {"label-free": label_free}},
-    }
-
-
-def images(*sizes: tuple[int, int]) -> list[np.ndarray]:
-    """Smooth random pictures of (height, width), so that segments have shapes."""
-    random = np.random.default_rng(7)
-    coarse = [random.integers(0, 256, (6, 8, 3), np.uint8) for _ in sizes]
-    return [
-        np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
-        for image, (height, width) in zip(coarse, sizes, strict=True)
-    ]
-
-
-def expected(checkpoint: Path, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Soft masks c,H,W and the mask H,W that this project makes of an image."""
-    model, info = load_checkpoint(checkpoint)
-    soft = soft_masks(model, torch.from_numpy(image.copy()), info.short_edge)
-    mask = object_mask(soft, info.object_segment)
-    return soft.numpy(), np.where(mask.numpy(), 255, 0).astype(np.uint8)
-
-
-def put(name: str, checkpoint: Path, result: dict, loss: float | None = 0.25, max_drop: float = 0.02):
-    with stage_run("register", {}, {"params.sha256": "abc123"}) as run:
-        return register(checkpoint, result, {"loss": loss}, Register(name=name, max_drop=max_drop), run)
-
-
-def champion(name: str) -> str | None:
-    holder = connect().get_registered_model(name).aliases.get("champion")
-    return holder and str(holder)
-
-
-def user_error(function, *arguments) -> str:
-    with pytest.raises(UserError) as error:
-        function(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-# Gates
-
-
-def evidence(loss: float = 0.1, image: float = 0.6, adapted: float = 0.7, benchmark: str = "x") -> Evidence:
-    return Evidence(loss, image, adapted, f"davis2016 {benchmark}", benchmark)
-
-
-@pytest.mark.parametrize(
-    ("candidate", "passed", "word"),
-    [
-        (evidence(), True, "J 0.600 per image"),
-        (evidence(image=0.58, adapted=0.68), True, "not below"),  # just max_drop
-        (evidence(image=0.579), False, "J per image 0.579 is more than 0.02 below the 0.600 of champion version 4"),
-        (evidence(adapted=0.679, image=0.9), False, "adapted J 0.679"),
-        (evidence(loss=math.nan, image=0.9), False, "loss is nan"),
-        (evidence(loss=math.inf), False, "loss is inf"),
-        (evidence(image=math.nan), False, "J per image is nan"),
-        (evidence(adapted=math.nan), False, "adapted J is nan"),
-        (evidence(image=0.99, adapted=0.99, benchmark="y"), False, "scored on something else (davis2016 x)"),
-    ],
-)
-def test_the_gates_against_a_champion(candidate: Evidence, passed: bool, word: str):
-    verdict = judge(candidate, Champion("4", evidence()), max_drop=0.02)
-    assert verdict.passed is passed
-    assert word in verdict.reason
-
-
-def test_the_gates_without_a_champion_or_its_scores():
-    assert judge(evidence(image=0.01), None, 0.02).passed
-    assert not judge(evidence(loss=math.nan), None, 0.02).passed
-    assert "registered without scores" in judge(evidence(), Champion("1", None), 0.02).reason
-
-
-def test_evidence_survives_its_tags():
-    exact = evidence(loss=1 / 3, image=0.1 + 0.2)
-    assert Evidence.from_tags(exact.tags()) == exact
-    assert Evidence.from_tags({**exact.tags(), "loss": "a lot"}) is None
-    assert Evidence.from_tags({}) is None
-
-
-# The registry
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_checkpoint(tmp_path_factory.mktemp("models") / "amd.safetensors", seed=0)
 
 
 def test_the_champion_moves_only_through_the_gates(store: Path, checkpoint: Path):
@@ -192,8 +70,6 @@ def test_a_version_says_where_it_came_from(store: Path, checkpoint: Path):
     assert (version.tags["J.image"], version.tags["J.adapted"], version.tags["loss"]) == ("0.61", "0.71", "0.25")
     assert version.tags["scored_on"].startswith("davis2016: 2 sequences, 5 frames")
     card = version.description
-    for part in ("holiday/clips", "segment 3 is the object", "no label", "| image | 0.610 |", "dataset: davis2016"):
-        assert part in card
     assert 1000 < len(card) < 5000
     location = client.get_model_version_download_uri("lineage", "1")
     assert Path(location, "model_card.md").read_text() == card
@@ -211,22 +87,19 @@ def test_a_checkpoint_without_an_object_is_not_registered(store: Path, tmp_path:
     assert "early" not in {model.name for model in connect().search_registered_models()}
 
 
-def test_promote_runs_the_gates_again(store: Path, checkpoint: Path):
-    put("again", checkpoint, scores(0.60, 0.70))
-    put("again", checkpoint, scores(0.50, 0.70))
-    put("again", checkpoint, scores(0.59, 0.70))
-    assert champion("again") == "3"
-    reason = user_error(promote, "again", "2")
-    assert reason.startswith("again version 2: not promoted: J per image 0.500")
-    assert champion("again") == "3"
-    assert promote("again", "1").promoted
-    assert champion("again") == "1"
-    assert "already" in promote("again", "1").reason
-    connect().delete_registered_model_alias("again", "champion")
-    assert promote("again", "2").reason.startswith("the first champion")
-    assert champion("again") == "2"
-    assert connect().get_model_version("again", "2").tags["gate.verdict"] == "passed"
-    assert "has no version 8" in user_error(promote, "again", "8")
+def test_a_recipe_is_the_same_with_other_seeds_and_schedules_alone():
+    params = load_params(REPOSITORY / "params.yaml").model_dump(by_alias=True)
+
+    def changed(section: str, **values: object) -> str:
+        return recipe_hash({**params, section: params[section] | values})
+
+    same = recipe_hash(params)
+    assert changed("pretrain", seed=5, log_every=7, readers=3) == same
+    assert changed("adapt", seed=5, workers=9, timeout_s=1.0) == same
+    assert changed("register", max_drop=0.5) == same
+    assert changed("pretrain", iterations=7) != same
+    assert changed("corpus", seed=5) != same  # other videos
+    assert changed("adapt", iterations=7) != same
 
 
 def test_the_list(store: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]):
@@ -235,194 +108,81 @@ def test_the_list(store: Path, checkpoint: Path, capsys: pytest.CaptureFixture[s
     connect().create_registered_model("strangers-model")
     list_models()
     printed = capsys.readouterr().out
-    lines = printed[printed.index("listed version 2") :].splitlines()
-    assert lines[0] == "listed version 2"
-    assert lines[1].startswith("  label-free J 0.100 per image, 0.200 adapted; loss 0.25; davis2016")
-    assert lines[2].startswith("  gates refused: J per image")
-    assert lines[3] == "listed version 1 @champion"
-    assert lines[5].startswith("  gates passed: the first champion")
+    lines = [line.split() for line in printed.splitlines()]
+    assert lines[0][:8] == ["model", "version", "alias", "J", "image", "J", "adapted", "loss"]
+    assert lines[0][8:] == ["gates", "seed", "videos", "manifest", "run", "commit", "registered", "(UTC)"]
+    second, first = (line for line in lines if line[0] == "listed" and line[1] in "12")
+    assert second[1:8] == ["2", "-", "0.100", "0.200", "0.25", "refused", "0"]
+    assert first[1:8] == ["1", "champion", "0.600", "0.700", "0.25", "passed", "0"]
+    version = connect().get_model_version("listed", "1")
+    assert first[10] == version.tags["pipeline.run"][:8]
+    assert "listed version 2 was refused: J per image 0.100 is more than 0.02 below the 0.600 of champion" in printed
+    assert printed.count("listed was scored on davis2016: 2 sequences, 5 frames") == 1
     assert "strangers-model" not in printed
 
 
-# Pulling
+def test_two_versions_side_by_side(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    first = make_checkpoint(tmp_path / "first.safetensors", seed=0)
+    put("compared", first, scores(0.60, 0.70), manifest=manifest(tmp_path, ["accepted"]))
+    put("compared", first, scores(0.65, 0.50), manifest=manifest(tmp_path, ["accepted", "accepted"]))
+    put("compared", first, scores(0.65, 0.50, names=("bear", "cow")))
+    compare("models:/compared@champion", "models:/compared/2")
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[:4] == [
+        "- compared/1 compared/2 difference",
+        "J per image 0.600 0.650 +0.050",
+        "J adapted 0.700 0.500 -0.200",
+        "loss 0.250 0.250 +0.000",
+    ]
+    start = lines.index("label-free J, adapted")
+    assert lines[start + 2 : start + 4] == ["bear 0.700 0.500 -0.200", "dog 0.700 0.500 -0.200"]
+    assert lines[lines.index("parameters that differ") + 1] == "none"
+    assert "data.videos 1 2" in lines
+    assert not [line for line in lines if "do not compare" in line]
+    compare("models:/compared/1", "models:/compared/3")
+    printed = capsys.readouterr().out
+    assert "scored on different things, so their J do not compare" in printed
+    assert "cow       -           0.650       -" in printed
 
 
-def test_pull_gives_the_checkpoint_back(store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    put("pulled", checkpoint, scores(0.6, 0.7))
-    second = make_checkpoint(tmp_path / "second.safetensors", seed=5)
-    put("pulled", second, scores(0.1, 0.1))
-    monkeypatch.chdir(tmp_path)  # the store is named by MLFLOW_TRACKING_URI alone
-    path = pull("models:/pulled@champion")
-    assert path == Path(".amd/models/pulled-1/model.safetensors")
-    _, info = load_checkpoint(path)
-    assert info == load_checkpoint(checkpoint)[1]
-    ours, pulled = load_file(checkpoint), load_file(path)
-    assert ours.keys() == pulled.keys()
-    assert all(torch.equal(ours[name], pulled[name]) for name in ours)
-    assert sha256(pull("models:/pulled/2")) == sha256(second)
-    assert resolve_model("models:/pulled/2")[1].object_segment == OBJECT
-    assert sha256(pull("models:/pulled/2", tmp_path / "mine.safetensors")) == sha256(second)
-    assert [entry.name for entry in path.parent.iterdir()] == ["model.safetensors"]
+def manifest(folder: Path, statuses: list[str]) -> Path:
+    """A manifest with a row of 90 frames and 3.6 s per status."""
+    facts = {"frames": 90, "duration_s": 3.6}
+    rows = [{"video_id": f"v{number}", "status": status, **facts} for number, status in enumerate(statuses)]
+    write_table(folder / "manifest.parquet", MANIFEST, rows)
+    return folder / "manifest.parquet"
 
 
-def test_pull_downloads_once_and_repairs(
-    store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    put("cached", checkpoint, scores(0.6, 0.7))
-    monkeypatch.chdir(tmp_path)
-    path = pull("models:/cached/1")
-    before = path.stat().st_mtime_ns
-    assert pull("models:/cached/1").stat().st_mtime_ns == before
-    path.write_bytes(b"half a file")
-    assert sha256(pull("models:/cached/1")) == sha256(checkpoint)
-
-
-def test_pull_refuses_what_is_not_there(store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    put("known", checkpoint, scores(0.6, 0.7))
-    assert "models:/known@best: 'known' has no alias 'best'" in user_error(pull, "models:/known@best")
-    assert "aliases: champion (version 1)" in user_error(pull, "models:/known@best")
-    assert "'known' has no version 7; versions: 1" in user_error(pull, "models:/known/7")
-    assert "no model 'unknown'" in user_error(pull, "models:/unknown@champion")
-    assert "known" in user_error(pull, "models:/unknown@champion").split("registered:")[1]
-    assert "models:/NAME@ALIAS" in user_error(pull, "models:/known")
-    damaged = Path(connect().get_model_version_download_uri("known", "1"), "artifacts/model.safetensors")
-    damaged.write_bytes(damaged.read_bytes()[:-4] + b"none")
-    monkeypatch.chdir(tmp_path)
-    assert "not the one that was registered" in user_error(pull, "models:/known@champion")
-    damaged.unlink()
-    assert "models:/known/1: its files cannot be had" in user_error(pull, "models:/known@champion")
-    assert not list(tmp_path.rglob("*.safetensors"))
-
-
-def test_pull_makes_no_store_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for look in (lambda: pull("models:/amd@champion"), list_models, lambda: promote("amd", "1")):
-        assert "no such MLflow store; run in the project's folder or set MLFLOW_TRACKING_URI" in user_error(look)
-    assert not list(tmp_path.iterdir())
-
-
-# The model that travels
-
-
-@pytest.fixture(scope="module")
-def travelled(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> PyFuncModel:
-    folder = tmp_path_factory.mktemp("pyfunc") / "model"
-    save_pyfunc(checkpoint, folder)
-    return mlflow.pyfunc.load_model(str(folder))
-
-
-def test_the_travelling_code_is_closed(tmp_path: Path):
-    copy_travelling_code(tmp_path)
-    modules = ["amd", "amd.checkpoint", "amd.model.inference"]
-    printed = run_without_project(
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import {', '.join(modules)};"
-        "print([m for m in sys.modules if m.split('.')[0] in ('amd', 'mlflow', 'PIL', 'pydantic', 'cv2')]);"
-        "print(all(m.__file__.startswith(sys.path[0]) for n, m in sys.modules.items() if n.split('.')[0] == 'amd'))",
-        tmp_path,
-    )
-    loaded, inside = printed.splitlines()
-    assert inside == "True"
-    files = {path.relative_to(tmp_path).with_suffix("") for path in tmp_path.rglob("*.py")}
-    copied = {".".join(path.parts).removesuffix(".__init__") for path in files}
-    assert set(json.loads(loaded.replace("'", '"'))) == copied  # nothing is missing, and nothing goes along unused
-
-
-@pytest.mark.parametrize("sizes", [[(60, 80)], [(50, 90)] * 3, [(60, 80), (97, 41), (48, 48)]])
-def test_the_pyfunc_gives_the_same_bits(sizes: list[tuple[int, int]], checkpoint: Path, travelled: PyFuncModel):
-    given = images(*sizes)
-    wanted = [expected(checkpoint, image) for image in given]
-    assert any(0 < (mask == 255).mean() < 1 for _, mask in wanted)
-    same_size = len(set(sizes)) == 1
-    result = travelled.predict(np.stack(given) if same_size else given)
-    assert isinstance(result["soft"], np.ndarray) is isinstance(result["mask"], np.ndarray) is same_size
-    assert len(result["soft"]) == len(result["mask"]) == len(given)
-    for soft, mask, (wanted_soft, wanted_mask) in zip(result["soft"], result["mask"], wanted, strict=True):
-        assert soft.dtype == np.float32
-        assert mask.dtype == np.uint8
-        np.testing.assert_array_equal(soft, wanted_soft)
-        np.testing.assert_array_equal(mask, wanted_mask)
-
-
-def test_the_pyfunc_takes_one_image_and_json_numbers(checkpoint: Path, travelled: PyFuncModel):
-    (image,) = images((60, 80))
-    soft, mask = expected(checkpoint, image)
-    for given in (image, image.astype(np.int64), image[None], [image.tolist()], image[:, ::-1][:, ::-1]):
-        result = travelled.predict(given)
-        assert result["soft"].shape == (1, 5, 60, 80)
-        np.testing.assert_array_equal(result["soft"][0], soft)
-        np.testing.assert_array_equal(result["mask"][0], mask)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4), np.uint8),
-        np.full((4, 4, 3), 300),
-        np.zeros((0, 4, 3), np.uint8),
-        np.zeros((0, 4, 4, 3), np.uint8),
-        [],
-    ],
-)
-def test_the_pyfunc_refuses_what_is_no_image(wrong: object, travelled: PyFuncModel):
-    with pytest.raises(ValueError, match="an image"):
-        travelled.predict(wrong)
-
-
-def test_the_pyfunc_runs_its_own_code_beside_ours(travelled: PyFuncModel):
-    assert sys.modules["amd"] is amd
-    assert sys.modules["amd.checkpoint"].load_checkpoint is load_checkpoint
-    assert not [folder for folder in sys.path if "pyfunc" in folder]
-    model = travelled.unwrap_python_model()
-    assert model._inference.soft_masks is not soft_masks
-    assert REPOSITORY not in Path(model._inference.__file__).parents
-
-
-def test_the_champion_loads_where_the_project_is_not(store: Path, checkpoint: Path, tmp_path: Path):
-    put("abroad", checkpoint, scores(0.6, 0.7))
-    given = images((60, 80), (97, 41))
-    np.savez(tmp_path / "images.npz", *given)
-    script = """
-import importlib.util, sys
-assert importlib.util.find_spec("amd") is None and importlib.util.find_spec("stages") is None
-import mlflow, numpy as np
-images = list(np.load("images.npz").values())
-result = mlflow.pyfunc.load_model("models:/abroad@champion").predict(images)
-np.savez("result.npz", *result["soft"], *result["mask"])
-assert importlib.util.find_spec("amd") is None
-"""
-    run_without_project(script, tmp_path)
-    arrays = list(np.load(tmp_path / "result.npz").values())
-    for number, image in enumerate(given):
-        soft, mask = expected(checkpoint, image)
-        np.testing.assert_array_equal(arrays[number], soft)
-        np.testing.assert_array_equal(arrays[2 + number], mask)
-    assert not (tmp_path / "mlflow.db").exists()
-
-
-def run_without_project(script: str, folder: Path) -> str:
-    """What a Python prints that has the installed packages but not this project: without .pth files, -I, -S."""
-    packages = sysconfig.get_paths()["purelib"]
-    start = f"import sys; sys.path.append({packages!r})\n"
-    # One thread here as in this process, since the number of threads may change the last bit.
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-I", "-S", "-c", start + script]
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-# The stage
+def test_the_command(store: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.setenv("AMD_ACTOR", "night shift")
+    put("commanded", checkpoint, scores(0.60, 0.70))
+    put("commanded", checkpoint, scores(0.61, 0.71))
+    capsys.readouterr()
+    main(["models", "promote", "commanded", "1", "--reason", "as good and smaller"])
+    assert "models:/commanded/1 is the champion: J 0.600 per image" in capsys.readouterr().out
+    main(["models", "promote", "commanded", "1"])
+    assert capsys.readouterr().out == "models:/commanded/1 is the champion already\n"
+    main(["models", "rollback", "commanded", "--reason", "it was not"])
+    assert capsys.readouterr().out == "models:/commanded/2 is the champion again, after version 1\n"
+    assert champion("commanded") == "2"
+    main(["models", "history", "commanded"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines[1:5]] == ["promoted", "promoted", "promoted", "rolled"]
+    assert lines[3].split()[2:] == ["1", "2", "night", "shift", "as", "good", "and", "smaller"]
+    assert lines[4].split()[3:] == ["2", "1", "night", "shift", "it", "was", "not"]
+    with pytest.raises(SystemExit):
+        main(["models", "history", "nobody"])
+    assert "no model 'nobody' in the registry" in capsys.readouterr().err
 
 
 def test_the_stage(store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(REPOSITORY / "params.yaml", "params.yaml")
-    Path("models").mkdir()
+    for name in ("models", "data"):
+        Path(name).mkdir()
     shutil.copy(checkpoint, "models/amd.safetensors")
     write_json("metrics/vos.json", real_scores(tmp_path))
+    manifest(tmp_path / "data", ["accepted"])
     write_json("metrics/pretrain.json", {"iterations": 2, "loss": 0.125, "curve": []})
     Path("report").mkdir()
     Path("report/report.html").write_text("<p>a report</p>")
@@ -440,6 +200,8 @@ def test_the_stage(store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: p
     client = connect()
     version = client.get_model_version_by_alias("amd", "champion")
     assert version.tags["loss"] == "0.125"
+    assert (version.tags["data.videos"], version.tags["data.hours"]) == ("1", "0.0010")
+    assert "1 videos, 90 frames, 0.001 hours" in version.description
     assert "davis2016: 1 sequences, 2 frames" in version.tags["scored_on"]
     kept = {entry.path for folder in ("metrics", "report") for entry in client.list_artifacts(version.run_id, folder)}
     assert kept == {"metrics/vos.json", "metrics/pretrain.json", "metrics/register.json", "report/report.html"}

@@ -15,19 +15,23 @@ from amd.cli import main
 from amd.data.benchmarks import open_benchmark
 from amd.errors import UserError
 from amd.evaluation.corruptions import (
-    Strengths,
     add_noise,
     blur_edge,
     blur_motion,
     compress,
     edge_band,
+    further,
     invert_foreground,
     occlude,
+    slides,
 )
-from amd.evaluation.robustness import MEASURES, PUBLISHED, Confusion, score_robustness
+from amd.evaluation.robustness import MEASURES, PUBLISHED, Confusion, run_robustness, score_robustness
+from amd.evaluation.versions import Version, versions, write_frames
 from amd.model.amd import AMD, Architecture
+from amd.profiles import load_profile
 
-ALL = Strengths().slides() | Strengths().further()
+STRENGTHS = load_profile("quickstart").robustness
+ALL = slides(STRENGTHS) | further(STRENGTHS)
 
 
 def picture(height: int = 40, width: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +169,8 @@ def test_scores_are_pooled_over_the_frames_that_count(tmp_path: Path):
     image[:, 25:45] = 200  # what is bright is segmented
     truths = [~mask, mask, np.roll(mask, 7, 1), ~mask]
     sequences = open_benchmark("davis2016", benchmark(tmp_path, image, truths))
-    scores = score_robustness(sequences, lambda frame: frame[..., 0] > 127, {"inverted": invert_foreground})["scores"]
+    made = [Version("normal", sequences, lambda image, truth: image), Version("inverted", sequences, invert_foreground)]
+    scores = score_robustness(made, lambda name: lambda sequence, frame, image: image[..., 0] > 127)["scores"]
     bright = image[..., 0] > 127
     for name, found in {
         "normal": [bright, bright],
@@ -182,7 +187,85 @@ def test_a_truth_of_another_size_is_named(tmp_path: Path):
     image, mask = picture()
     root = benchmark(tmp_path, image, [mask, mask[:20], mask])
     with pytest.raises(UserError, match=r"bear/00001.png: 60x20 pixels, but its frame .* has 60x40"):
-        score_robustness(open_benchmark("davis2016", root), lambda frame: frame[..., 0] > 127, {})
+        score_robustness(versions(open_benchmark("davis2016", root), STRENGTHS), lambda name: bright)
+
+
+def bright(sequence, frame, image: np.ndarray) -> np.ndarray:
+    return image[..., 0] > 127
+
+
+def test_a_benchmark_without_frames_that_count_is_refused(tmp_path: Path):
+    image, mask = picture()
+    sequences = open_benchmark("davis2016", benchmark(tmp_path, image, [mask, mask]))
+    with pytest.raises(UserError, match=r"bear: no annotated frame counts there"):
+        score_robustness(versions(sequences, STRENGTHS), lambda name: bright)
+
+
+def test_a_frame_gap_keeps_every_third_frame_that_counts(tmp_path: Path):
+    image, mask = picture()
+    sequences = open_benchmark("davis2016", benchmark(tmp_path, image, [mask] * 9))
+    gap = versions(sequences, STRENGTHS)[-1]
+    assert gap.name == "frame_gap"
+    assert [frame.name for _, frame in gap.frames()] == ["00001", "00004", "00007"]
+    assert (gap.read(sequences[0].frames[4])[0] == image).all()
+
+
+def test_written_frames_come_back_as_masks_of_another_method(tmp_path: Path):
+    """Whoever thresholds the written frames gets the scores of the same threshold as a model."""
+    image, mask = picture()
+    truths = [mask, np.roll(mask, 5, 1), np.roll(mask, 9, 0), mask]
+    root = benchmark(tmp_path / "davis", image, truths)
+    frames, masks = tmp_path / "frames", tmp_path / "masks"
+    main(["robustness", "--dataset", "davis2016", "--root", str(root), "--write-frames", str(frames), "--further"])
+    names = [path.name for path in frames.iterdir()]
+    assert sorted(names) == sorted(["normal", *ALL, "frame_gap"])
+    for path in frames.glob("*/*/*.png"):
+        with Image.open(path) as written:
+            pixels = np.asarray(written)
+        out = masks / path.relative_to(frames)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels[..., 0] > 127) * np.uint8(255)).save(out)
+    ours = run_robustness("davis2016", root, STRENGTHS, predictions=masks, json_path=tmp_path / "scores.json")
+    wanted = score_robustness(versions(open_benchmark("davis2016", root), STRENGTHS), lambda name: bright)
+    assert ours["scores"] == wanted["scores"]
+    assert ours["protocol"]["object"] == "masks as given"
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"] == ours["scores"]
+
+
+def test_frames_that_are_left_out_are_written_too(tmp_path: Path):
+    image, mask = picture()
+    made = versions(open_benchmark("davis2016", benchmark(tmp_path / "d", image, [mask] * 3)), STRENGTHS, False)
+    write_frames(made, tmp_path / "frames")
+    assert len(list((tmp_path / "frames/inverted/bear").iterdir())) == 3
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == ["blurred", "inverted", "normal"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ("normal/bear/00001.png", r"normal/bear/00001\.png: this prediction is missing"),
+        ("sepia", r"sepia: not a version of the frames; there are normal, inverted, blurred"),
+        ("empty", r"masks: no masks in it; give folders normal"),
+        ("values", r"00001\.png: has the value 1; a mask has 0"),
+        ("size", r"00000\.png: 40x60 pixels where the annotation has 60x40"),
+    ],
+)
+def test_saved_masks_that_do_not_fit_are_named(tmp_path: Path, harm: str, message: str):
+    image, mask = picture()
+    root, masks = benchmark(tmp_path / "davis", image, [mask] * 3), tmp_path / "masks"
+    (masks / "normal/bear").mkdir(parents=True)
+    for number in range(3):
+        values = {"values": mask * np.uint8(1), "size": mask.T * np.uint8(255)}.get(harm, mask * np.uint8(255))
+        Image.fromarray(values).save(masks / f"normal/bear/{number:05d}.png")
+    if harm.endswith(".png"):
+        (masks / harm).unlink()
+    elif harm == "sepia":
+        (masks / harm).mkdir()
+    elif harm == "empty":
+        masks.rename(tmp_path / "moved")
+        masks.mkdir()
+    with pytest.raises(UserError, match=message):
+        run_robustness("davis2016", root, STRENGTHS, predictions=masks)
 
 
 def test_the_command_writes_scores_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -196,9 +279,9 @@ def test_the_command_writes_scores_and_pictures(tmp_path: Path, capsys: pytest.C
     arguments = ["robustness", "--dataset", "davis2016", "--root", root, "--model", checkpoint, *options]
     main([str(argument) for argument in arguments])
     report = json.loads((tmp_path / "scores.json").read_text())
-    assert list(report["scores"]) == ["normal", *ALL]
+    assert list(report["scores"]) == ["normal", *ALL, "frame_gap"]
     assert report["protocol"]["frames_scored"] == 1
     assert report["protocol"]["strengths"]["band"] == 9
     assert "foreground iou" in capsys.readouterr().out
     with Image.open(tmp_path / "pictures" / "bear.png") as sheet:
-        assert sheet.size == (320 * 7, 24 + 2 * 180)
+        assert sheet.size == (7 * 244 + 4, 22 + 2 * 164)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,9 +56,11 @@ def row(path: Path, frames: int, **changes) -> dict:
         "path": str(path),
         "kind": "video",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": path.stat().st_size,
         "frames": frames,
         "decoder": "decord",
         "status": "accepted",
+        "reason": "",
     }
     return accepted | changes
 
@@ -229,7 +232,8 @@ def test_a_frame_folder_gives_its_frames_in_the_given_order(tmp_path):
     names = ["c.png", "a.png", "d.png", "b.png"]
     for name, frame in zip(names, frames, strict=True):
         cv2.imwrite(str(tmp_path / name), frame[..., ::-1])
-    facts = {"video_id": "f", "path": str(tmp_path), "frame_names": names, "decoder": "images"}
+    size = sum((tmp_path / name).stat().st_size for name in names)
+    facts = {"video_id": "f", "path": str(tmp_path), "bytes": size, "frame_names": names, "decoder": "images"}
     folder = row(tmp_path / names[0], 4) | facts
     write_shards([folder], tmp_path / "out", SHARD)
     found = samples(tmp_path / "out", "f")
@@ -241,18 +245,44 @@ def test_a_frame_folder_gives_its_frames_in_the_given_order(tmp_path):
 def test_bad_videos_are_named_and_stop_no_other(rows, sharded, tmp_path, capsys):
     text = tmp_path / "text.mp4"
     text.write_text("no video at all " * 100)
-    bad = [row(text, 10), rows[2] | {"video_id": "gone", "path": str(tmp_path / "gone.mp4")}]
-    write_shards([*bad, rows[0]], tmp_path / "out", SHARD)
+    bad = row(text, 10)
+    write_shards([bad, rows[0]], tmp_path / "out", SHARD)
     for name in identity(tmp_path / "out"):
         assert (tmp_path / "out" / name).read_bytes() == (sharded / name).read_bytes()
     counts = {line["video_id"]: line["pairs"] for line in read_table(tmp_path / "out/pairs.parquet", PAIRS)}
-    assert counts == {"gone": 0, "moving": 11, "text": 0}
+    assert counts == {"moving": 11, "text": 0}
     messages = capsys.readouterr().err
     assert "text: 0 pairs" in messages
-    assert "gone: 0 pairs" in messages
     assert "moving: " not in messages
-    with pytest.raises(UserError, match="none of the 2 videos"):
-        write_shards(bad, tmp_path / "out", SHARD)
+    with pytest.raises(UserError, match="none of the 1 videos"):
+        write_shards([bad], tmp_path / "out", SHARD)
+
+
+def test_a_video_that_vanished_is_waited_for(rows, sharded, tmp_path):
+    """Nothing else would bring its pairs back: DVC sees the manifest alone, which has not changed."""
+    away = Path(rows[2]["path"]).rename(tmp_path / "away.mp4")
+    try:
+        with pytest.raises(UserError, match=r"cut\.mp4: not as ingested any more \(1 of 3 videos\)"):
+            write_shards(rows, tmp_path / "out", SHARD)
+    finally:
+        away.rename(rows[2]["path"])
+    assert not (tmp_path / "out/index.parquet").exists()
+    done = identity(tmp_path / "out")
+    assert {name.rpartition("-")[0] for name in done} == {"moving", "still"}
+    assert write_shards(rows, tmp_path / "out", SHARD) == 10
+    assert {name: identity(tmp_path / "out")[name] for name in done} == done
+    assert content(tmp_path / "out") == content(sharded)
+
+
+def test_a_damaged_shard_is_made_again(rows, sharded, tmp_path):
+    """Also where its size is right: DVC would take it for the stage's work."""
+    shutil.copytree(sharded, tmp_path / "out")
+    shard = tmp_path / "out/still-00000.tar"
+    damaged = bytearray(shard.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    shard.write_bytes(damaged)
+    assert write_shards(rows, tmp_path / "out", SHARD) == 9
+    assert content(tmp_path / "out") == content(sharded)
 
 
 def test_a_corrupt_tail_keeps_the_pairs_before_it(shared_data, tmp_path, capsys):

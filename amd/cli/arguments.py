@@ -8,7 +8,7 @@ from amd.errors import UserError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-VIDEO_SETS = "davis2016, segtrackv2, fbms59, youtube_vos"
+VIDEO_SETS = "davis2016, segtrackv2, fbms59, youtubevos"
 IMAGE_SETS = "duts, voc2012, folder"
 
 

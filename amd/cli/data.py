@@ -9,7 +9,8 @@ DOCTOR = """\
 Look at videos and frame folders, or at a benchmark: what is there, what is wrong, what will be skipped.
 
 Every input is decoded whole and judged by the rules of the pipeline's ingest stage, with the limits of
-./params.yaml (of the quickstart profile where there is none). Nothing is changed.
+./params.yaml (of the quickstart profile where there is none). Of a benchmark every image is decoded, and what is there
+is compared with what its publication has. Nothing is changed.
 """
 
 
@@ -39,10 +40,9 @@ def _doctor(subparsers: Commands) -> None:
 def _doctor_paths(paths: list[Path]) -> None:
     from amd.data.manifest import ingest
     from amd.data.validation import validation_report
-    from amd.params import DEFAULT_PATH, load_params
-    from amd.profiles import load_profile
+    from amd.profiles import local_params
 
-    params = load_params() if DEFAULT_PATH.exists() else load_profile("quickstart")
+    params = local_params()
     rows = [row for path in paths for row in ingest(path, params.ingest, params.shard)]
     print(validation_report(rows), end="")
 

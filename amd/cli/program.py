@@ -7,7 +7,7 @@ needs them, so that help and mistakes in the arguments answer at once.
 import argparse
 from collections.abc import Sequence
 
-from amd.cli import data, evaluating, models, segmenting, settings
+from amd.cli import data, evaluating, models, segmenting, settings, transferring
 from amd.cli.arguments import Parser
 from amd.errors import UserError, exit_on_user_error
 
@@ -50,6 +50,6 @@ def _parser() -> argparse.ArgumentParser:
         prog="amd", description=MANUAL, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for subject in (segmenting, evaluating, data, models, settings):
+    for subject in (segmenting, evaluating, transferring, data, models, settings):
         subject.add(subparsers)
     return parser

@@ -7,7 +7,9 @@ from amd.cli.arguments import Commands, command, positive
 SEGMENT = """\
 Segment the object in images, frame folders and videos (any mix; folders are searched for all of them).
 
-The object is the model's object segment, chosen without labels; a pixel belongs to its most probable segment.
+The object is the model's object segment, chosen without labels; a pixel belongs to its most probable segment. With
+--method transfer it is what the embeddings, objectness and motion of the whole video single out; MODEL is then an
+instance embedding, which has learned from instance masks.
 An input that fails is reported and stops no other. The same command again goes on where it was.
 
   OUT/<input>/masks/<frame>.png   0 or 255, at the frame's own size; of a video's frames the number, from 000000
@@ -23,12 +25,20 @@ def add(subparsers: Commands) -> None:
 
 
 def segment(
-    paths: list[Path], model: str, out: Path, adapt: int | None, overlay: bool, soft: bool, segment: int | None
+    paths: list[Path],
+    model: str,
+    out: Path,
+    adapt: int | None,
+    overlay: bool,
+    soft: bool,
+    segment: int | None,
+    method: str,
+    flow: str | None,
 ) -> None:
     """Masks of images, frame folders and videos."""
     from amd.segment_inputs import segment_inputs
 
-    segment_inputs(paths, model, out, adapt, overlay, soft, segment)
+    segment_inputs(paths, model, out, adapt, overlay, soft, segment, method, flow)
 
 
 def _segment(subparsers: Commands) -> None:
@@ -43,3 +53,7 @@ def _segment(subparsers: Commands) -> None:
     parser.add_argument("--overlay", action="store_true", help="also draw the masks over the frames")
     parser.add_argument("--soft", action="store_true", help="also write the object's probability")
     parser.add_argument("--segment", metavar="K", type=int, help="take segment K for the object")
+    parser.add_argument("--method", choices=("amd", "transfer"), default="amd", help="default: %(default)s")
+    parser.add_argument(
+        "--flow", metavar="FLOW", help="for transfer: dis (default), a folder with <input>/<frame>.flo, or an AMD"
+    )

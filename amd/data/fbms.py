@@ -14,9 +14,13 @@ from pathlib import Path
 from amd.data.sequences import (
     IMAGE_SUFFIXES,
     BenchmarkFrame,
+    Report,
     Sequence,
     files_by_stem,
     is_folder,
+    nearby,
+    read_each,
+    refuse,
     require_frames,
     subfolders,
     visible_names,
@@ -30,19 +34,18 @@ WHITE = (255, 255, 255)
 BACKGROUND_SCALE = re.compile(r"Scale of region 0\s*:\s*(\d{1,8})\b")
 
 
-def fbms59(root: Path | str) -> list[Sequence]:
+def fbms59(root: Path | str, report: Report = refuse) -> list[Sequence]:
     """The sequences of Trainingset and Testset, or of the one that is there or given; no frame is left out.
 
-    Frames without truth are not scored. Raises UserError, naming the path, for a folder of another layout, a
-    sequence that is in both sets, or a truth without frame.
+    Frames without truth are not scored. Raises UserError for a folder of another layout; reports a sequence that is in
+    both sets, and a truth without frame. All name the path.
     """
-    folders = _sequence_folders(Path(root))
-    seen: dict[str, Path] = {}
-    for folder in folders:
-        if folder.name in seen:
-            raise UserError(f"{folder}: the same sequence as {seen[folder.name]}; keep one of them")
-        seen[folder.name] = folder
-    return [_sequence(folder) for folder in folders]
+    folders: dict[str, Path] = {}
+    for folder in _sequence_folders(Path(root)):
+        if folder.name in folders:
+            report(f"{folder}: the same sequence as {folders[folder.name]}; keep one of them")
+        folders.setdefault(folder.name, folder)
+    return read_each(folders, lambda name: _sequence(folders[name], report), report)
 
 
 def _sequence_folders(root: Path) -> list[Path]:
@@ -50,7 +53,7 @@ def _sequence_folders(root: Path) -> list[Path]:
         raise UserError(f"{root}: no such folder; give the one that holds {' and '.join(SPLITS)}")
     if found := _below(root):
         return found
-    for folder in [root / name for name in subfolders(root)] + list(root.absolute().parents[:3]):
+    for folder in nearby(root):
         if _below(folder):
             raise UserError(f"{root}: not FBMS-59, no sequence with {TRUTH} is in it; did you mean {folder}?")
     raise UserError(f"{root}: not FBMS-59, {' and '.join(SPLITS)} are missing; give the folder as downloaded")
@@ -62,10 +65,10 @@ def _below(root: Path) -> list[Path]:
     return [split / name for split in splits for name in subfolders(split) if is_folder(split / name / TRUTH)]
 
 
-def _sequence(folder: Path) -> Sequence:
-    images = files_by_stem(folder, IMAGE_SUFFIXES)
+def _sequence(folder: Path, report: Report) -> Sequence:
+    images = files_by_stem(folder, IMAGE_SUFFIXES, report)
     truths = _truths(folder / TRUTH)
-    require_frames(truths, images, folder)
+    require_frames(truths, images, folder, report)
     scale = _background_scale(folder / TRUTH)
     frames = tuple(
         BenchmarkFrame(stem, images[stem], truth, background=_background(truth, scale) if truth else None)

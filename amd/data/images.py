@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from amd.errors import UserError
@@ -57,6 +58,14 @@ def read_labels(path: Path | str) -> np.ndarray:
     return values[..., 0]
 
 
+def decode_jpeg(content: bytes) -> np.ndarray:
+    """A JPEG's bytes as uint8 RGB H,W,3; ValueError when they are none, or by their header more than MAX_PIXELS."""
+    height, width, *_ = simplejpeg.decode_jpeg_header(content)
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"{width}x{height} pixels")
+    return simplejpeg.decode_jpeg(content)
+
+
 def image_size(path: Path | str) -> tuple[int, int]:
     """Height and width from the file's header, without decoding; UserError when it is not an image."""
     return _decode(path, lambda image: (image.height, image.width))
@@ -73,8 +82,19 @@ def write_labels(path: Path | str, labels: np.ndarray) -> None:
     """Write a uint8 label map H,W as an 8-bit grey PNG, atomically."""
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise ValueError(f"a label map is uint8 H,W, not {labels.dtype} of shape {labels.shape}")
+    _write_png(path, labels)
+
+
+def write_image(path: Path | str, image: np.ndarray) -> None:
+    """Write an image uint8 RGB H,W,3 as a PNG, atomically."""
+    if image.dtype != np.uint8 or image.ndim != 3:
+        raise ValueError(f"an image is uint8 H,W,3, not {image.dtype} of shape {image.shape}")
+    _write_png(path, image)
+
+
+def _write_png(path: Path | str, pixels: np.ndarray) -> None:
     buffer = io.BytesIO()
-    Image.fromarray(labels).save(buffer, format="PNG")
+    Image.fromarray(pixels).save(buffer, format="PNG")
     write_bytes(path, buffer.getvalue())
 
 

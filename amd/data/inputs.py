@@ -112,7 +112,7 @@ def _split_line(base: Path, line: str, where: str) -> Source:
     for blank in re.finditer(r"\s+", line):
         folder, names = base / line[: blank.start()], tuple(line[blank.end() :].split())
         if _exists(folder) and folder.is_dir():
-            bad = next((name for name in names if not _plain(name)), None)
+            bad = next((name for name in names if not is_plain_frame(name)), None)
             problem = "" if bad is None else f"{where}: {bad!r} is not a plain frame name"
             return _source(folder, line[: blank.start()], names if bad is None else (), problem, line)
     return _source(base / line.split()[0], line, (), f"{where}: no such file or folder")
@@ -162,8 +162,9 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _plain(name: str) -> bool:
-    return name not in (".", "..") and not re.search(r"[/\\]", name)
+def is_plain_frame(name: str) -> bool:
+    """Whether a frame's name can only be that of an entry of its folder."""
+    return name not in (".", "..") and not re.search(r"[/\\\0]", name)
 
 
 def _is_text(name: str) -> bool:

@@ -5,14 +5,15 @@ be opened is rejected, then what repeats the content of an earlier source, then 
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from amd.data.examination import Limits, examine, rejected
-from amd.data.inputs import find_inputs
+from amd.data.inputs import find_inputs, is_plain_frame
 from amd.data.pool import Crash, each_in_pool
 from amd.data.video import Source
 from amd.errors import UserError
@@ -21,6 +22,7 @@ from amd.params import Ingest, Shard
 from amd.progress import progress
 from amd.tables import MANIFEST, read_table, write_table
 
+VIDEO_ID = re.compile("[A-Za-z0-9_-]+")
 SAVE_EVERY = 30.0  # seconds of work that an interruption may cost
 
 
@@ -39,16 +41,53 @@ def ingest(path: Path, ingest: Ingest, shard: Shard, previous: Path | None = Non
     for video_id in originals.values():
         if not memory.recall(rows[video_id]):
             jobs.append((sources[video_id], Limits.of(ingest, shard)))
-    outcomes = each_in_pool(_examine_job, jobs, ingest.workers)
-    for (source, _), outcome in progress(outcomes, "ingest", total=len(jobs), unit="videos"):
-        row = rows[source.video_id]
-        row |= rejected(_failure(outcome)) if isinstance(outcome, Exception) else outcome
-        if not isinstance(outcome, Exception):
-            memory.keep(row)
+    with closing(each_in_pool(_examine_job, jobs, ingest.workers)) as outcomes:
+        for (source, _), outcome in progress(outcomes, "ingest", total=len(jobs), unit="videos"):
+            row = rows[source.video_id]
+            row |= rejected(_failure(outcome)) if isinstance(outcome, Exception) else outcome
+            if not isinstance(outcome, Exception):
+                memory.keep(row)
     memory.save()
     for row in rows.values():
         _mark_copy(row, rows[originals.get(row["sha256"], row["video_id"])])
     return list(rows.values())
+
+
+def read_manifest(path: Path) -> list[dict]:
+    """The rows of a manifest, each whole; UserError names the first that ingest cannot have written."""
+    rows = read_table(path, MANIFEST)
+    seen: set[str] = set()
+    for number, row in enumerate(rows):
+        if problem := _row_problem(row, seen):
+            raise UserError(f"{path}: row {number}: {problem}; run the stage ingest again")
+        seen.add(row["video_id"])
+    return rows
+
+
+def _row_problem(row: dict, seen: set[str]) -> str:
+    """What is wrong with a row of a manifest; empty when nothing is."""
+    if not VIDEO_ID.fullmatch(row["video_id"] or ""):
+        return f"{row['video_id']!r:.80} is not a video_id"
+    if row["video_id"] in seen:
+        return f"{row['video_id']} is there twice"
+    if not row["path"] or "\0" in row["path"]:
+        return f"{row['path']!r:.80} is not a path"
+    if row["status"] not in ("accepted", "rejected") or row["reason"] is None:
+        return f"its status is {row['status']!r:.80}, its reason {row['reason']!r:.80}"
+    if row["status"] == "accepted":
+        return _accepted_problem(row)
+    return ""
+
+
+def _accepted_problem(row: dict) -> str:
+    if not row["sha256"] or (row["bytes"] or 0) < 1 or (row["frames"] or 0) < 2:
+        return "accepted without a hash, a size or two frames"
+    if row["decoder"] not in ("decord", "pyav", "images"):
+        return f"its decoder is {row['decoder']!r:.80}"
+    names = row["frame_names"]
+    if names is not None and not all(name and is_plain_frame(name) for name in names):
+        return "a frame's name is not that of a file in its folder"
+    return ""
 
 
 def _examine_job(job: tuple[Source, Limits]) -> dict:

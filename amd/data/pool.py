@@ -11,7 +11,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from itertools import islice
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from typing import TypeVar
 
 import cv2
@@ -27,32 +30,41 @@ class Crash(Exception):
 def each_in_pool(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Iterator[tuple[Item, Result | Exception]]:
-    """Yield every item with `work(item)`, or with the exception it ended in; Crash when its process died.
+    """Yield every item with `work(item)`, or with the exception it ended in; Crash when its process died twice.
 
-    `work` is a function of a module; it and the items travel to fresh processes, at most `workers` at once.
+    `work` is a function of a module; it and the items travel to fresh processes, at most `workers` at once. Close
+    the iterator to end them before they are done (contextlib.closing); they are gone then.
     """
     waiting = iter(items)
     running: dict[Future, tuple[Item, ProcessPoolExecutor]] = {}
+    second_tries: set[Future] = set()
+    context = multiprocessing.get_context("spawn")  # decoders' threads do not survive a fork
+    ending, lifeline = context.Pipe(duplex=False)
     try:
         for item in islice(waiting, workers):
-            process = _new_process()
-            running[process.submit(work, item)] = item, process
+            process = _new_process(context, ending)
+            running[_submit(process, work, item)] = item, process
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 item, process = running.pop(future)
                 outcome = _outcome(future)
                 if isinstance(outcome, Crash):
                     process.shutdown()
-                    process = _new_process()
+                    process = _new_process(context, ending)
+                    if future not in second_tries:
+                        second_tries.add(again := _submit(process, work, item))
+                        running[again] = item, process
+                        continue
                 for following in islice(waiting, 1):
-                    running[process.submit(work, following)] = following, process
+                    running[_submit(process, work, following)] = following, process
                     break
                 else:
                     process.shutdown(wait=False)
                 yield item, outcome
     finally:
+        lifeline.close()
         for _, process in running.values():
-            process.shutdown(wait=False, cancel_futures=True)
+            process.shutdown(cancel_futures=True)
 
 
 def _outcome(future: Future) -> object:
@@ -64,20 +76,27 @@ def _outcome(future: Future) -> object:
         return error
 
 
-def _new_process() -> ProcessPoolExecutor:
+def _new_process(context: SpawnContext, ending: Connection) -> ProcessPoolExecutor:
     """An executor of one process, so that a dead process names its item."""
-    context = multiprocessing.get_context("spawn")  # decoders' threads do not survive a fork
-    return ProcessPoolExecutor(1, context, initializer=_start_process)
+    return ProcessPoolExecutor(1, context, initializer=_start_process, initargs=(ending,))
 
 
-def _start_process() -> None:
-    """One thread, a quiet end at Ctrl-C, and an end with the parent, even a killed one."""
+def _submit(process: ProcessPoolExecutor, work: Callable[[Item], Result], item: Item) -> Future:
+    """Hand out an item. The process, which starts with the first, never hears of Ctrl-C: its parent ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return process.submit(work, item)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_process(ending: Connection) -> None:
+    """One thread, and an end in the midst of the work as soon as the parent closes its pool or dies."""
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
 
     def follow() -> None:
-        parent.join()
+        with suppress(EOFError, OSError):
+            ending.recv()  # nothing is ever sent
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()

@@ -17,16 +17,16 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import simplejpeg
 import torch
 import webdataset
 from torch import Tensor
 from torch.multiprocessing import get_context
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from amd.data.images import decode_jpeg
+from amd.data.shard_index import Shard, load_index
 from amd.data.transforms import PairTransform
 from amd.errors import UserError
-from amd.tables import INDEX, read_table
 
 OPEN_SHARDS = 32  # of a part at once: more than the pairs of a batch, so that its videos differ
 WINDOW = 16  # samples of an open shard that are shuffled; with the above, it bounds the memory
@@ -78,7 +78,7 @@ class PairReader(Iterator[Batch]):
         workers: int = 0,
         start: int = 0,
     ) -> None:
-        shards = _load_shards(Path(index))
+        shards = load_index(Path(index))
         parts_per_rank = max(1, workers)
         if len(shards) < world_size * parts_per_rank:
             raise UserError(
@@ -103,27 +103,6 @@ class PairReader(Iterator[Batch]):
     def state_dict(self) -> dict[str, int]:
         """The position: how many batches were handed out, those before `start` included."""
         return {"batches": self._batches}
-
-
-class _Shard(NamedTuple):
-    path: Path
-    samples: int
-
-
-def _load_shards(index: Path) -> list[_Shard]:
-    """The shards that an index lists, each checked to be there in its full size."""
-    shards = []
-    for row in read_table(index, INDEX):
-        name = row["shard"]
-        if Path(name).name != name or row["samples"] < 1:
-            raise UserError(f"{index}: the row of {name!r} is damaged; run the stage shard again")
-        path = (index.parent / name).resolve()
-        size = path.stat().st_size if path.is_file() else None
-        if size != row["bytes"]:
-            found = "is missing" if size is None else f"is damaged: {size} bytes, not {row['bytes']}"
-            raise UserError(f"{path}: the shard {found}; run the stage shard again")
-        shards.append(_Shard(path, row["samples"]))
-    return shards
 
 
 def _loader(pairs: "_RankPairs", workers: int) -> DataLoader:
@@ -151,7 +130,7 @@ def _single_threaded(_worker: int) -> None:
 class _RankPairs(IterableDataset):
     """The batches of one rank; in a data worker that worker's share of them."""
 
-    shards: Sequence[_Shard]
+    shards: Sequence[Shard]
     transform: PairTransform
     pairs: int
     seed: int
@@ -248,7 +227,7 @@ class _ShardStream:
     Samples that are passed over wait for their turn, at most WINDOW of them; skipped ones are not kept.
     """
 
-    def __init__(self, shard: _Shard) -> None:
+    def __init__(self, shard: Shard) -> None:
         self.path = shard.path
         self.left = shard.samples
         self._samples = enumerate(webdataset.tarfile_to_samples()([{"url": str(shard.path)}]))
@@ -283,7 +262,7 @@ def _augmented(sample: dict, transform: PairTransform, rng: np.random.Generator)
     """Key and augmented pair of an encoded sample; UserError names its shard and key."""
     key = sample["__key__"]
     try:
-        first, second = (simplejpeg.decode_jpeg(sample[name]) for name in ("first.jpg", "second.jpg"))
+        first, second = (decode_jpeg(sample[name]) for name in ("first.jpg", "second.jpg"))
         return key, *transform(first, second, rng)
     except KeyError as error:
         raise _damaged(sample["__url__"], f"sample {key} has no {error.args[0]}") from None

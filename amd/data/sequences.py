@@ -1,11 +1,14 @@
 """What every benchmark is made of: sequences of frames with their truth, and the checks of folder layouts.
 
 In, paths that a reader found (amd.data.benchmarks and the modules beside it); out, truth as bool masks. Nothing that
-a list file, a JSON or a folder says is trusted: names must be plain names, and files are opened with suspicion.
+a list file, a JSON or a folder says is trusted: names must be plain names, and files are opened with suspicion. What is
+wrong with a copy goes to a reader's `report`: `refuse` ends at the first problem, `amd doctor` collects them all.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 
@@ -13,6 +16,8 @@ from amd.data.images import read_mask, read_pixels
 from amd.errors import UserError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+Report: TypeAlias = Callable[[str], None]  # takes a problem of one line; what is in question is then left out
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,22 @@ class Sequence:
     def scored_frames(self) -> tuple[BenchmarkFrame, ...]:
         """The frames that count: annotated and not left out."""
         return tuple(frame for frame in self.frames if frame.truth is not None and not frame.left_out)
+
+
+def refuse(problem: str) -> NoReturn:
+    """The report of whoever needs a whole copy: the first problem is a UserError."""
+    raise UserError(problem)
+
+
+def read_each(names: Iterable[str], read: Callable[[str], Sequence], report: Report) -> list[Sequence]:
+    """`read(name)` of every name; a sequence that cannot be read is reported and left out."""
+    sequences = []
+    for name in names:
+        try:
+            sequences.append(read(name))
+        except UserError as error:
+            report(str(error))
+    return sequences
 
 
 def read_truth(frame: BenchmarkFrame) -> np.ndarray:
@@ -106,9 +127,14 @@ def require_layout(root: Path, title: str, parts: tuple[Path, ...], advice: str)
             raise UserError(f"{root}: not {title}, {part} is missing; {_hint(root, parts) or advice}")
 
 
+def nearby(root: Path) -> list[Path]:
+    """Folders that may be meant instead of `root`: one lower, and up to three higher (JPEGImages/480p/NAME)."""
+    return [root / name for name in subfolders(root)] + list(root.absolute().parents[:3])
+
+
 def _hint(root: Path, parts: tuple[Path, ...]) -> str | None:
-    """Where the layout is instead: one folder lower, or up to three higher (JPEGImages/480p/NAME)."""
-    for folder in [root / name for name in subfolders(root)] + list(root.absolute().parents[:3]):
+    """Where the layout is instead."""
+    for folder in nearby(root):
         if all(_exists(folder / part) for part in parts):
             return f"did you mean {folder}?"
     return None
@@ -122,8 +148,11 @@ def _exists(path: Path) -> bool:
     return is_folder(path) or path.is_file()
 
 
-def files_by_stem(folder: Path, suffixes: set[str]) -> dict[str, Path]:
-    """The files of `folder` with one of `suffixes`, by name without suffix; never empty."""
+def files_by_stem(folder: Path, suffixes: set[str], report: Report = refuse) -> dict[str, Path]:
+    """The files of `folder` with one of `suffixes`, by name without suffix; of two with one name the first.
+
+    UserError when the folder is missing or has none.
+    """
     if not is_folder(folder):
         raise UserError(f"{folder}: the sequence's folder is missing; complete the copy of the benchmark")
     files: dict[str, Path] = {}
@@ -131,14 +160,15 @@ def files_by_stem(folder: Path, suffixes: set[str]) -> dict[str, Path]:
         if path.suffix.lower() not in suffixes:
             continue
         if path.stem in files:
-            raise UserError(f"{path}: the same frame as {files[path.stem].name}; keep one of them")
+            report(f"{path}: the same frame as {files[path.stem].name}; keep one of them")
+            continue
         files[path.stem] = path
     if not files:
         raise UserError(f"{folder}: no {' or '.join(sorted(suffixes))} file in it; complete the copy")
     return files
 
 
-def require_frames(truths: dict[str, Path], images: dict[str, Path], folder: Path) -> None:
-    """UserError for an annotation without frame in `folder`."""
-    if unpaired := sorted(truths.keys() - images.keys()):
-        raise UserError(f"{truths[unpaired[0]]}: an annotation without frame in {folder}")
+def require_frames(truths: dict[str, Path], images: dict[str, Path], folder: Path, report: Report = refuse) -> None:
+    """Report every annotation without frame in `folder`."""
+    for stem in sorted(truths.keys() - images.keys()):
+        report(f"{truths[stem]}: an annotation without frame in {folder}; remove it or complete the copy")

@@ -34,7 +34,7 @@ from amd.data.pairs import PairFilter, pair_change, thumbnail
 from amd.data.pool import each_in_pool
 from amd.data.video import DecodeError, Frame, Source, read_frames
 from amd.errors import UserError
-from amd.files import atomic_path, sha256, write_json
+from amd.files import atomic_path, read_sealed, remove_half_written, sha256, write_sealed
 from amd.params import Shard
 from amd.progress import progress
 from amd.tables import INDEX, PAIRS, write_table
@@ -83,8 +83,17 @@ def write_shards(rows: list[dict], folder: Path, shard: Shard) -> int:
     _keep_only(folder, receipts.values())
     todo = [job for video_id, job in jobs.items() if video_id not in receipts]
     todo.sort(key=lambda job: -job.row["frames"])  # the longest first: no worker waits for one at the end
-    outcomes = each_in_pool(_shard_video, todo, shard.workers)
-    new = [_receipt(job, outcome) for job, outcome in progress(outcomes, "shard", total=len(todo), unit="videos")]
+    try:
+        with closing(each_in_pool(_shard_video, todo, shard.workers)) as outcomes:
+            shown = progress(outcomes, "shard", total=len(todo), unit="videos")
+            new = [_receipt(job, outcome) for job, outcome in shown]
+    finally:
+        remove_half_written(folder)  # of processes that were ended with the pool
+    if lost := [job.row["path"] for job in todo if not job.is_as_ingested()]:
+        raise UserError(
+            f"{lost[0]}: not as ingested any more ({len(lost)} of {len(rows)} videos); the others are done: put it "
+            "back, or run the stage ingest again"
+        )
     receipts |= {receipt.video_id: receipt for receipt in new}
     _keep_only(folder, receipts.values())
     _write_tables(folder, [receipts[video_id] for video_id in sorted(receipts)])
@@ -151,6 +160,15 @@ class _Job:
             decoder="pyav" if self.row["decoder"] == "pyav" else None,
         )
 
+    def is_as_ingested(self) -> bool:
+        """Whether the source is still there in the size that the manifest has."""
+        source = self.source
+        files = [source.path] if source.frame_names is None else [source.path / name for name in source.frame_names]
+        try:
+            return self.row["bytes"] in (None, sum(file.stat().st_size for file in files))
+        except OSError:
+            return False
+
     def receipt(self, **found) -> Receipt:
         """A receipt of this video with what was found."""
         content = {name: self.row[name] for name in ("video_id", "sha256", "frame_names", "frames", "decoder")}
@@ -166,10 +184,9 @@ class _Job:
     def standing_receipt(self) -> Receipt | None:
         """The receipt of an earlier run, if this video, the parameters and the shards are still the same."""
         try:
-            text = _receipt_path(self.folder, self.row["video_id"]).read_text()
-            receipt = Receipt.model_validate_json(text)
-            whole = all((self.folder / row.shard).stat().st_size == row.bytes for row in receipt.shards)
-        except (OSError, ValidationError, UnicodeDecodeError):  # missing or damaged: do the video again
+            receipt = Receipt.model_validate(read_sealed(_receipt_path(self.folder, self.row["video_id"])))
+            whole = all(sha256(self.folder / row.shard) == row.sha256 for row in receipt.shards)
+        except (OSError, ValidationError, UserError):  # missing or damaged: do the video again
             return None
         return receipt if whole and receipt.fingerprint == self.receipt().fingerprint else None
 
@@ -189,7 +206,7 @@ def _shard_video(job: _Job) -> Receipt:
         reason=video.reason,
     )
     if video.good_frames:
-        write_json(_receipt_path(job.folder, receipt.video_id), receipt.model_dump())
+        write_sealed(_receipt_path(job.folder, receipt.video_id), receipt.model_dump())
     return receipt
 
 

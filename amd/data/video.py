@@ -49,6 +49,11 @@ class Source:
     problem: str = ""  # why it cannot be read, when that was plain before opening it
     decoder: Literal["pyav"] | None = None  # None: the first that can; "pyav" repeats damaged videos exactly
 
+    @property
+    def is_one_image(self) -> bool:
+        """Whether it is a single image, which has no motion."""
+        return self.frame_names is not None and len(self.frame_names) == 1
+
 
 @dataclass(frozen=True)
 class Frame:

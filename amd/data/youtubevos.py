@@ -7,9 +7,12 @@ from pathlib import Path
 
 from amd.data.sequences import (
     BenchmarkFrame,
+    Report,
     Sequence,
     files_by_stem,
     is_plain_name,
+    read_each,
+    refuse,
     require_frames,
     require_layout,
 )
@@ -19,31 +22,31 @@ from amd.files import read_json
 META, IMAGES, TRUTH = Path("meta.json"), Path("JPEGImages"), Path("Annotations")
 
 
-def youtube_vos(root: Path | str) -> list[Sequence]:
+def youtubevos(root: Path | str, report: Report = refuse) -> list[Sequence]:
     """The videos of meta.json; several objects are merged, frames without annotation are not scored.
 
-    Raises UserError, naming the path, for a folder of another layout, a meta.json that lists no videos, or an
-    annotation without frame.
+    Raises UserError for a folder of another layout and a meta.json that lists no videos; reports a video that is
+    missing, and an annotation without frame. All name the path.
     """
     root = Path(root)
     require_layout(root, "YouTube-VOS", (META, IMAGES, TRUTH), "give one split as downloaded, as train or valid")
-    return [_sequence(root, name) for name in _names(root / META)]
+    return read_each(_names(root / META, report), lambda name: _sequence(root, name, report), report)
 
 
-def _names(path: Path) -> list[str]:
+def _names(path: Path, report: Report) -> list[str]:
     meta = read_json(path)
     videos = meta.get("videos") if isinstance(meta, dict) else None
     if not isinstance(videos, dict) or not videos:
         raise UserError(f'{path}: lists no videos; it has {{"videos": {{NAME: ...}}}} in the download')
     for name in videos:
         if not is_plain_name(name):
-            raise UserError(f"{path}: {name[:80]!r} is no name of a video; it would lie outside of {IMAGES}")
-    return sorted(videos)
+            report(f"{path}: {name[:80]!r} is no name of a video; it would lie outside of {IMAGES}")
+    return sorted(filter(is_plain_name, videos))
 
 
-def _sequence(root: Path, name: str) -> Sequence:
-    images = files_by_stem(root / IMAGES / name, {".jpg", ".jpeg"})
-    truths = files_by_stem(root / TRUTH / name, {".png"})
-    require_frames(truths, images, root / IMAGES / name)
+def _sequence(root: Path, name: str, report: Report) -> Sequence:
+    images = files_by_stem(root / IMAGES / name, {".jpg", ".jpeg"}, report)
+    truths = files_by_stem(root / TRUTH / name, {".png"}, report)
+    require_frames(truths, images, root / IMAGES / name, report)
     frames = tuple(BenchmarkFrame(stem, images[stem], truths.get(stem)) for stem in sorted(images))
-    return Sequence(name, frames, "youtube_vos")
+    return Sequence(name, frames, "youtubevos")

@@ -6,6 +6,7 @@ In, frames uint8 RGB H,W,3; out, bool masks H,W.
 import cv2
 import numpy as np
 
+from amd.data.flow import inverse_search
 from amd.data.images import read_image
 from amd.data.sequences import BenchmarkFrame, Sequence
 
@@ -29,9 +30,7 @@ def flow_outliers(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Dense inverse search flow minus the homography that RANSAC fits to it; the length of the rest is thresholded by
     Otsu's method. Nothing is outlying where no homography fits or all of the rest is equal.
     """
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (first, second)]
-    flow = search.calc(*grey, None)
+    flow = inverse_search(first, second)
     height, width = flow.shape[:2]
     points = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
     sampled = points[GRID // 2 :: GRID, GRID // 2 :: GRID], flow[GRID // 2 :: GRID, GRID // 2 :: GRID]

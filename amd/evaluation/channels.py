@@ -69,7 +69,9 @@ def format_channels(report: dict) -> str:
 
 def _training_pairs(info: ModelInfo, shards: Path, pairs: int, device: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of training pairs, cropped as the model was trained (as in the paper where it does not say)."""
-    settings = Pretrain(**info.params["pretrain"]) if "pretrain" in info.params else load_profile("paper").pretrain
+    known = load_profile("paper").pretrain
+    trained = {name: value for name, value in info.params.get("pretrain", {}).items() if name in Pretrain.model_fields}
+    settings = known.model_copy(update=trained)  # a model of an earlier version lacks what is not needed here
     transform = PairTransform(settings.short_edge, settings.min_ratio, settings.crop)
     reader = PairReader(
         shards / "index.parquet", transform, pairs=settings.pairs, seed=settings.seed, rank=0, world_size=1, workers=0

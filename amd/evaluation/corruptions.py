@@ -2,12 +2,11 @@
 
 Two are those of the slides "Investigating the Emergence of Objectness": the colours of the foreground inverted, and a
 band around the annotated boundary blurred. The others are common in footage. All are pure: the same input gives the
-same output. A gap between frames is none of them: it changes which frames are paired, and a mask is made of one.
+same output. How strong they are is said by amd.params.Robustness.
 """
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -15,34 +14,26 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from amd.params import Robustness
+
 Corruption: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 GREY = 127  # of the occluding bar
 
 
-@dataclass(frozen=True)
-class Strengths:
-    """How strong each corruption is. The slides do not say how wide their band is, nor how strong its blur."""
+def slides(strengths: Robustness) -> dict[str, Corruption]:
+    """The corruptions of the slides' Table 1."""
+    return {"inverted": invert_foreground, "blurred": partial(blur_edge, band=strengths.band, strength=strengths.blur)}
 
-    band: float = 20.0  # pixels across, half of it on either side of the boundary
-    blur: float = 5.0  # standard deviation of the Gaussian, pixels
-    noise: float = 25.0  # standard deviation, grey levels
-    jpeg: int = 10  # quality, 1 to 100
-    motion: int = 15  # pixels that the camera moves to the side
-    bar: float = 0.1  # width, share of the frame's
 
-    def slides(self) -> dict[str, Corruption]:
-        """The corruptions of the slides' Table 1."""
-        return {"inverted": invert_foreground, "blurred": partial(blur_edge, band=self.band, strength=self.blur)}
-
-    def further(self) -> dict[str, Corruption]:
-        """Corruptions beyond the slides."""
-        return {
-            "noise": partial(add_noise, deviation=self.noise),
-            "jpeg": partial(compress, quality=self.jpeg),
-            "motion_blur": partial(blur_motion, length=self.motion),
-            "bar": partial(occlude, width=self.bar),
-        }
+def further(strengths: Robustness) -> dict[str, Corruption]:
+    """Corruptions of an image beyond the slides."""
+    return {
+        "noise": partial(add_noise, deviation=strengths.noise),
+        "jpeg": partial(compress, quality=strengths.jpeg),
+        "motion_blur": partial(blur_motion, length=strengths.motion),
+        "bar": partial(occlude, width=strengths.bar),
+    }
 
 
 def invert_foreground(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -50,7 +50,10 @@ def read_prediction(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Read one predicted mask as bool of `size` (height, width); UserError for values but 0 and 255."""
     values = _read_sized(path, size)
     if (wrong := values[(values != 0) & (values != 255)]).size:
-        raise UserError(f"{path}: has the value {wrong[0]}; a mask has 0 (background) and 255 (object) alone")
+        raise UserError(
+            f"{path}: has the value {wrong[0]}; a mask has 0 (background) and 255 (object) alone: write 255 for every "
+            "object of a palette, and threshold soft maps"
+        )
     return values == 255
 
 

@@ -1,35 +1,31 @@
 """How masks change when annotated frames are corrupted (the slides' Table 1).
 
-Enters: sequences of a benchmark and what segments an image. Leaves: intersection over union and accuracy
-(intersection over ground truth) of foreground and background for the frames as they are and under every corruption,
-pooled over all frames, with their protocol and the published numbers; and pictures of frames with their masks.
+Enters: sequences of a benchmark, and masks that a model or a folder gives. Leaves: intersection over union and
+accuracy (intersection over ground truth) of foreground and background for the frames as they are and under every
+corruption, pooled over all frames, with their protocol and the published numbers.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-import cv2
 import numpy as np
 import torch
-from PIL import Image
 
-from amd.checkpoint import ModelInfo
 from amd.data.benchmarks import LEFT_OUT, BenchmarkFrame, Sequence, open_benchmark
-from amd.data.images import read_image
-from amd.data.sequences import read_truth
+from amd.data.sequences import visible_names
 from amd.errors import UserError
-from amd.evaluation.corruptions import Corruption, Strengths
-from amd.evaluation.vos import LABEL_FREE
-from amd.files import atomic_path, write_json
+from amd.evaluation.predictions import check_predictions, prediction_path, read_prediction
+from amd.evaluation.versions import NORMAL, Version, versions
+from amd.evaluation.vos import AS_GIVEN, LABEL_FREE
+from amd.files import write_json
 from amd.loading import resolve_model
-from amd.model.amd import AMD
 from amd.model.inference import object_mask, soft_masks
-from amd.overlay import draw_mask
+from amd.params import Robustness
 from amd.progress import progress
 from amd.segmenter import object_segment
 
-NORMAL = "normal"
 MEASURES = tuple(
     f"{side}_{measure}" for measure in ("iou", "accuracy") for side in ("foreground", "background", "mean")
 )
@@ -48,10 +44,7 @@ PUBLISHED = {
     },
 }
 
-CELL = 320, 180  # width and height of a picture of the sheet
-TITLE = 24  # pixels above the pictures
-
-Segmenter = Callable[[np.ndarray], np.ndarray]  # image uint8 H,W,3 to mask bool H,W
+Masks: TypeAlias = Callable[[Sequence, BenchmarkFrame, np.ndarray], np.ndarray]  # and the image H,W,3; bool H,W
 
 
 @dataclass(frozen=True)
@@ -83,52 +76,86 @@ class Confusion:
         return dict(zip(MEASURES, (*iou, _mean(*iou), *accuracy, _mean(*accuracy)), strict=True))
 
 
-def score_robustness(sequences: list[Sequence], segment: Segmenter, corruptions: Mapping[str, Corruption]) -> dict:
-    """{"protocol", "published", "scores": {"normal" and every corruption: numbers of MEASURES}}, pooled.
+def score_robustness(made: list[Version], masks_of: Callable[[str], Masks]) -> dict:
+    """{"protocol", "published", "scores": {version: numbers of MEASURES}}, pooled; `masks_of` a version's name.
 
     Raises UserError for a truth of another size than its frame, or when no frame is annotated.
     """
-    pooled = {name: Confusion() for name in (NORMAL, *corruptions)}
-    frames = _scored(sequences)
-    for frame in progress(frames, "robustness", unit="frames"):
-        image, truth = _annotated(frame)
-        for name, corrupted in _versions(image, truth, corruptions).items():
-            pooled[name] += Confusion.of(segment(corrupted), truth)
+    if not any(sequence.scored_frames for sequence in made[0].sequences):
+        folder = made[0].sequences[0].frames[0].image.parent
+        raise UserError(f"{folder}: no annotated frame counts there; nothing to score")
     return {
-        "protocol": _protocol(sequences, len(frames)),
+        "protocol": _protocol(made),
         "published": PUBLISHED,
-        "scores": {name: confusion.scores() for name, confusion in pooled.items()},
+        "scores": {version.name: _confusion(version, masks_of(version.name)).scores() for version in made},
     }
 
 
-def model_segmenter(model: AMD, info: ModelInfo) -> Segmenter:
-    """What segments an image with the model's object segment; UserError when it has none."""
+def model_masks(uri: str) -> Masks:
+    """The object segment's masks of a model (see amd.loading.resolve_model); UserError when it has none."""
+    model, info = resolve_model(uri)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     chosen = object_segment(info)
-    return lambda image: object_mask(soft_masks(model, torch.from_numpy(image), info.short_edge), chosen).cpu().numpy()
+    mask = lambda image: object_mask(soft_masks(model, torch.from_numpy(image), info.short_edge), chosen).cpu().numpy()
+    return lambda sequence, frame, image: mask(image)
+
+
+def saved_masks(folder: Path) -> Masks:
+    """The masks <sequence>/<frame>.png of a folder."""
+    return lambda sequence, frame, image: read_prediction(
+        prediction_path(folder, sequence.name, frame.name), image.shape[:2]
+    )
+
+
+def saved_versions(made: list[Version], folder: Path) -> list[Version]:
+    """Those versions that `folder` has masks of, in <version>/<sequence>/<frame>.png, checked to be complete.
+
+    Raises UserError for a folder without any, with others, or with incomplete ones.
+    """
+    known = {version.name: version for version in made}
+    found = visible_names(folder)
+    if unknown := [name for name in found if name not in known]:
+        raise UserError(f"{folder / unknown[0]}: not a version of the frames; there are {', '.join(known)}")
+    if not found:
+        raise UserError(f"{folder}: no masks in it; give folders {', '.join(known)} of <sequence>/<frame>.png")
+    for name in found:
+        check_predictions(known[name].sequences, folder / name)
+    return [version for version in made if version.name in found]
 
 
 def run_robustness(
     dataset: str,
     root: Path,
-    model: str,
-    strengths: Strengths,
-    further: bool,
-    json_path: Path | None,
-    pictures: Path | None,
-) -> None:
-    """Score a model on a benchmark as it is and corrupted; print the table, write what is asked for."""
-    sequences = open_benchmark(dataset, root)
-    network, info = resolve_model(model)
-    segment = model_segmenter(network.to("cuda" if torch.cuda.is_available() else "cpu"), info)
-    corruptions = strengths.slides() | (strengths.further() if further else {})
-    report = score_robustness(sequences, segment, corruptions)
-    report["protocol"] |= {"model": model, "strengths": asdict(strengths)}
+    strengths: Robustness,
+    *,
+    with_further: bool = True,
+    model: str | None = None,
+    predictions: Path | None = None,
+    json_path: Path | None = None,
+    pictures: Path | None = None,
+) -> dict:
+    """Score a model, or saved masks, on a benchmark as it is and corrupted.
+
+    Prints the table, writes the JSON and a picture of every sequence where wanted, and gives the report.
+    """
+    made = versions(open_benchmark(dataset, root), strengths, with_further or predictions is not None)
+    if predictions is None:
+        segment = model_masks(model)
+        masks_of, origin = lambda name: segment, {"model": model} | LABEL_FREE
+    else:
+        made = saved_versions(made, predictions)
+        masks_of, origin = lambda name: saved_masks(predictions / name), {"masks": str(predictions)} | AS_GIVEN
+    report = score_robustness(made, masks_of)
+    report["protocol"] |= origin | {"strengths": strengths.model_dump()}
     print(format_robustness(report))
     if json_path:
         write_json(json_path, report)
     if pictures:
-        for sequence in sequences:
-            write_sheet(Path(pictures) / f"{sequence.name}.png", [sequence], segment, corruptions)
+        from amd.report.corruption_sheet import write_corruption_sheet
+
+        for sequence in made[0].sequences:
+            write_corruption_sheet(pictures / f"{sequence.name}.png", [sequence], made, masks_of)
+    return report
 
 
 def format_robustness(report: dict) -> str:
@@ -138,53 +165,25 @@ def format_robustness(report: dict) -> str:
     return "\n".join(lines + [f"{key}: {value}" for key, value in report["protocol"].items()])
 
 
-def write_sheet(
-    path: Path, sequences: list[Sequence], segment: Segmenter, corruptions: Mapping[str, Corruption]
-) -> None:
-    """A PNG: for the middle scored frame of every sequence, each version of it, and below it its mask."""
-    rows = [_titles([NORMAL, *corruptions])]
-    for sequence in sequences:
-        image, truth = _annotated(_scored([sequence])[len(sequence.scored_frames) // 2])
-        versions = _versions(image, truth, corruptions).values()
-        rows.append(np.hstack([_cell(version) for version in versions]))
-        rows.append(np.hstack([_cell(draw_mask(version, segment(version))) for version in versions]))
-    with atomic_path(path) as part:
-        Image.fromarray(np.vstack(rows)).save(part, format="PNG", optimize=True)
+def _confusion(version: Version, masks: Masks) -> Confusion:
+    pooled = Confusion()
+    for sequence, frame in progress(list(version.frames()), version.name, unit="frames"):
+        image, truth = version.read(frame)
+        pooled += Confusion.of(masks(sequence, frame, image), truth)
+    return pooled
 
 
-def _scored(sequences: list[Sequence]) -> list[BenchmarkFrame]:
-    frames = [frame for sequence in sequences for frame in sequence.scored_frames]
-    if not frames:
-        raise UserError(f"{sequences[0].frames[0].image.parent}: no annotated frame counts there; nothing to score")
-    return frames
-
-
-def _annotated(frame: BenchmarkFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The image and its truth, of one size."""
-    image, truth = read_image(frame.image), read_truth(frame)
-    if image.shape[:2] != truth.shape:
-        raise UserError(
-            f"{frame.truth}: {truth.shape[1]}x{truth.shape[0]} pixels, but its frame {frame.image} has "
-            f"{image.shape[1]}x{image.shape[0]}; use the frames that the annotations were drawn on"
-        )
-    return image, truth
-
-
-def _versions(image: np.ndarray, truth: np.ndarray, corruptions: Mapping[str, Corruption]) -> dict[str, np.ndarray]:
-    """The frame as it is and under every corruption."""
-    return {NORMAL: image} | {name: corrupt(image, truth) for name, corrupt in corruptions.items()}
-
-
-def _protocol(sequences: list[Sequence], frames: int) -> dict:
+def _protocol(made: list[Version]) -> dict:
+    sequences = made[0].sequences
     return {
         "dataset": sequences[0].dataset,
         "sequences": len(sequences),
-        "frames_scored": frames,
+        "frames_scored": sum(1 for _ in made[0].frames()),
         "left_out": LEFT_OUT.get(sequences[0].dataset, "none"),
         "averaging": "pooled over all pixels of all frames",
         "measures": "intersection over union, and accuracy: intersection over ground truth; annotated objects merged",
         "truth": "the annotation of the frame as it is, also behind the bar and after blurs",
-    } | LABEL_FREE
+    }
 
 
 def _table(scores: Mapping[str, Mapping[str, float | None]]) -> list[str]:
@@ -194,25 +193,6 @@ def _table(scores: Mapping[str, Mapping[str, float | None]]) -> list[str]:
         cells = [f"{'-':>12}" if value is None else f"{100 * value:12.2f}" for value in values]
         lines.append(f"{measure.replace('_', ' '):20}" + "".join(cells))
     return lines
-
-
-def _titles(names: list[str]) -> np.ndarray:
-    width, _ = CELL
-    strip = np.full((TITLE, width * len(names), 3), 255, np.uint8)
-    for number, name in enumerate(names):
-        place = number * width + 8, TITLE - 8
-        cv2.putText(strip, name.replace("_", " "), place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return strip
-
-
-def _cell(image: np.ndarray) -> np.ndarray:
-    """The image fitted into a cell, white around it."""
-    scale = min(CELL[0] / image.shape[1], CELL[1] / image.shape[0])
-    width, height = (max(1, round(length * scale)) for length in (image.shape[1], image.shape[0]))
-    cell = np.full((CELL[1], CELL[0], 3), 255, np.uint8)
-    top, left = (CELL[1] - height) // 2, (CELL[0] - width) // 2
-    cell[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return cell
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from amd.data.benchmarks import LEFT_OUT, BenchmarkFrame, Sequence, open_benchmark
+from amd.data.benchmarks import LEFT_OUT, BenchmarkFrame, Sequence
 from amd.data.sequences import read_truth
 from amd.errors import UserError
 from amd.evaluation.baselines import BASELINES, baseline_mask
@@ -24,7 +24,7 @@ from amd.evaluation.predictions import (
     read_segments,
     segments_folder,
 )
-from amd.files import write_json
+from amd.evaluation.published import COMPARED
 from amd.metrics import Statistics, boundary_f, jaccard, statistics
 from amd.progress import progress
 
@@ -48,12 +48,13 @@ MaskOf = Callable[[Sequence, BenchmarkFrame, tuple[int, int]], np.ndarray]
 
 
 class FrameScore(NamedTuple):
-    """One frame's measures, and the pixel counts that pooled J is made of."""
+    """One frame's measures, the pixel counts that pooled J is made of, and the pixels of the object."""
 
     j: float
     f: float
     intersection: int
     union: int
+    wanted: int
 
 
 def score_masks(sequences: list[Sequence], predictions: Path, origin: dict[str, str] = AS_GIVEN) -> dict:
@@ -61,7 +62,8 @@ def score_masks(sequences: list[Sequence], predictions: Path, origin: dict[str, 
 
     Returns {"protocol", "mean": {"J": {"mean", "recall", "decay"}, "F": {…}}, "averages", "sequences":
     {NAME: {"J": {…}, "F": {…}}}}. `origin` is the protocol's word on how the masks were made. Raises
-    UserError for predictions that are missing, stray, of a wrong size, or not 0 and 255.
+    UserError for predictions that are missing, stray, of a wrong size, or not 0 and 255, and for a sequence whose
+    truth is empty in every frame that counts.
     """
     check_predictions(sequences, predictions)
     return _score(sequences, _reader(predictions, read_prediction), origin)
@@ -122,37 +124,6 @@ def score_baselines(sequences: list[Sequence]) -> tuple[dict[str, dict], list[di
     return results, rows
 
 
-def run_score(dataset: str, root: Path, predictions: Path, json_path: Path | None) -> None:
-    """Score masks that anything produced; print the table, write the JSON when `json_path` is given."""
-    sequences = open_benchmark(dataset, root)
-    scores = score_masks(sequences, Path(predictions))
-    scores["baselines"] = score_baselines(sequences)[0]
-    print(format_scores(scores))
-    if json_path:
-        write_json(json_path, scores)
-
-
-def format_scores(scores: dict) -> str:
-    """The scores of `score_masks` as text: a line per sequence, the mean, the protocol."""
-    width = max(len(name) for name in [*scores["sequences"], *scores.get("baselines", {}), "sequence"])
-    heads = [f"{measure} {key}" for measure in "JF" for key in Statistics._fields]
-    lines = [f"{'sequence':{width}}" + "".join(f"{head:>10}" for head in heads)]
-    for name, measures in [*scores["sequences"].items(), ("mean", scores["mean"])]:
-        numbers = [measures[measure][key] for measure in "JF" for key in Statistics._fields]
-        lines.append(f"{name:{width}}" + "".join(f"{number:10.3f}" for number in numbers))
-    for name, result in scores.get("baselines", {}).items():
-        numbers = [result["mean"][measure][key] for measure in "JF" for key in Statistics._fields]
-        below = scores["mean"]["J"]["mean"] < result["mean"]["J"]["mean"]
-        note = "  the masks score below this row, which learns nothing" if below else ""
-        lines.append(f"{name:{width}}" + "".join(f"{number:10.3f}" for number in numbers) + note)
-    averages = scores["averages"]
-    lines.append(
-        f"\nJ over frames {averages['frames']['J']:.3f}, pooled {averages['pooled']['J']:.3f}; "
-        f"F over frames {averages['frames']['F']:.3f}"
-    )
-    return "\n".join(lines + [f"{key}: {value}" for key, value in scores["protocol"].items()])
-
-
 def _score(
     sequences: list[Sequence],
     mask_of: MaskOf,
@@ -160,6 +131,7 @@ def _score(
 ) -> dict:
     """Scores of the masks `mask_of(sequence, frame, size)`."""
     frames = _measure_frames(sequences, partial(_score_frame, mask_of), "scores")
+    _require_objects(sequences, frames)
     per_sequence = {
         name: {
             "J": statistics([score.j for score in values])._asdict(),
@@ -204,6 +176,16 @@ def _scored_frames(sequence: Sequence) -> tuple[BenchmarkFrame, ...]:
     return sequence.scored_frames
 
 
+def _require_objects(sequences: list[Sequence], frames: dict[str, list[FrameScore]]) -> None:
+    """UserError for a sequence without object: its J would only say whether masks are empty too."""
+    for sequence in sequences:
+        if not any(score.wanted for score in frames[sequence.name]):
+            raise UserError(
+                f"{sequence.scored_frames[0].truth.parent}: no object in any annotation that counts; complete the "
+                f"copy, or leave {sequence.name} out"
+            )
+
+
 def _score_frame(mask_of: MaskOf, sequence: Sequence, frame: BenchmarkFrame, truth: np.ndarray) -> FrameScore:
     mask = mask_of(sequence, frame, truth.shape)
     return FrameScore(
@@ -211,6 +193,7 @@ def _score_frame(mask_of: MaskOf, sequence: Sequence, frame: BenchmarkFrame, tru
         boundary_f(mask, truth),
         np.count_nonzero(mask & truth),
         np.count_nonzero(mask | truth),
+        np.count_nonzero(truth),
     )
 
 
@@ -252,6 +235,7 @@ def _protocol(sequences: list[Sequence]) -> dict:
         "frames_left_out": annotated - scored,
         "left_out": LEFT_OUT.get(sequences[0].dataset, "none"),
         "averaging": "mean over sequences of the mean over their frames",
+        "compared": COMPARED.get(sequences[0].dataset, "sequences"),
         "measures": "J region, F boundary (0.008 of the diagonal); recall above 0.5, decay first minus last quarter",
     }
 

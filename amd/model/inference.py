@@ -14,15 +14,19 @@ from amd.model.amd import AMD
 @torch.no_grad()
 def soft_masks(model: AMD, image: Tensor, short_edge: int | None) -> Tensor:
     """Masks c,H,W, float32 summing to one over c, of an image uint8 H,W,3 on any device."""
+    masks = model.segment(network_input(image.to(next(model.parameters()).device), short_edge))
+    return F.interpolate(masks, image.shape[:2], mode="bilinear", align_corners=False)[0]
+
+
+def network_input(image: Tensor, short_edge: int | None) -> Tensor:
+    """An image uint8 H,W,3 as float32 1,3,h,w in [0, 1], resized so that its short edge is `short_edge`."""
     height, width = image.shape[:2]
-    device = next(model.parameters()).device
-    pixels = image.to(device).permute(2, 0, 1)[None].float() / 255
-    if short_edge is not None:
-        scale = short_edge / min(height, width)
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
-    masks = model.segment(pixels)
-    return F.interpolate(masks, (height, width), mode="bilinear", align_corners=False)[0]
+    pixels = image.permute(2, 0, 1)[None].float() / 255
+    if short_edge is None:
+        return pixels
+    scale = short_edge / min(height, width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
 
 
 def label_map(masks: Tensor) -> Tensor:

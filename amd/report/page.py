@@ -15,16 +15,12 @@ from amd.data.validation import reason_counts
 from amd.files import write_text
 from amd.objectness import SMALLEST_AREA, choices
 from amd.params import Params
+from amd.report.evaluations import Section
 from amd.report.flow_colours import colour_wheel
 from amd.report.pictures import FALSE_ALARM, HIT, MISS, SequencePictures, png_uri, segment_colour
 from amd.report.plots import segment_plots, training_plots
+from amd.report.vos_view import TITLES, score_view, verdict
 
-TITLES = {
-    "image": "per image",
-    "adapted": "adapted",
-    "centre_box": "fixed centre box",
-    "flow_outliers": "optical flow minus camera",
-}
 CRITERIA_TITLES = {
     "motion": "largest motion",
     "entropy": "least entropy",
@@ -45,6 +41,7 @@ class Findings:
     pretrain: Mapping[str, Any] | None = None  # metrics/pretrain.json
     objectness: Mapping[str, Any] | None = None  # metrics/objectness.json
     vos: Mapping[str, Any] | None = None  # metrics/vos.json
+    evaluations: Sequence[Section] = ()  # see amd.report.evaluations
     sequences: Sequence[SequencePictures] = ()  # in the order of the page
     sequences_left_out: int = 0
     problems: Sequence[str] = field(default=())  # what could not be shown, a line each
@@ -59,7 +56,7 @@ def make_report(out: Path | str, findings: Findings) -> None:
     environment.filters |= {"signed": "{:+.3f}".format, "rgb": lambda colour: "rgb({}, {}, {})".format(*colour)}
     page = environment.get_template("template.html").render(
         findings=findings,
-        verdict=verdict(findings),
+        verdict=verdict(findings.vos, findings.objectness),
         scores=score_view(findings.vos),
         data=data_view(findings.manifest, findings.pairs),
         training=training_view(findings),
@@ -71,91 +68,6 @@ def make_report(out: Path | str, findings: Findings) -> None:
         rejected_shown=REJECTED_SHOWN,
     )
     write_text(out, page)
-
-
-def verdict(findings: Findings) -> str:
-    """The outcome in one paragraph."""
-    if findings.vos is None:
-        return "This run has no scores yet: metrics/vos.json is missing."
-    scores = findings.vos["scores"]
-    best = _judge(scores)
-    protocol = scores[best]["label-free"]["protocol"]
-    sentences = [
-        f"J {_mean(scores, best, 'label-free'):.3f} on {protocol['sequences']} held-out sequences of "
-        f"{protocol['dataset']} ({TITLES.get(best, best)} masks), with no label in training, in adaptation or in the "
-        "choice of the object segment."
-    ]
-    if best == "adapted" and "image" in scores:
-        sentences.append(_gain_in_words(scores))
-    sentences += below_baselines(findings.vos)
-    bound = f"{_mean(scores, best, 'oracle'):.3f}"
-    if findings.objectness is not None:
-        chosen, oracle = findings.objectness["object_segment"], scores[best]["oracle"]["segment"]
-        sentences.append(
-            f"Segment {chosen} was chosen by its motion, and the truth would pick it too."
-            if chosen == oracle
-            else f"Segment {chosen} was chosen by its motion; the truth would pick segment {oracle} and reach {bound}."
-        )
-    return " ".join(sentences)
-
-
-def _gain_in_words(scores: Mapping[str, Any]) -> str:
-    image, adapted = (scores[name]["label-free"]["sequences"] for name in ("image", "adapted"))
-    gains = {name: adapted[name]["J"]["mean"] - image[name]["J"]["mean"] for name in adapted}
-    better = sum(gain > 0 for gain in gains.values())
-    change = _mean(scores, "adapted", "label-free") - _mean(scores, "image", "label-free")
-    return (
-        f"Adapting to each video changes J by {change:+.3f} against single images "
-        f"({_mean(scores, 'image', 'label-free'):.3f}) and helps {better} of {len(gains)} sequences."
-    )
-
-
-def below_baselines(vos: Mapping[str, Any]) -> list[str]:
-    """A sentence for every learned number that is below a row without learning."""
-    return [
-        f"J {TITLES.get(name, name)} ({_mean(vos['scores'], name, 'label-free'):.3f}) is BELOW the "
-        f"{TITLES.get(row, row)} ({result['mean']['J']['mean']:.3f}), which learns nothing."
-        for name in vos["scores"]
-        for row, result in vos.get("baselines", {}).items()
-        if _mean(vos["scores"], name, "label-free") < result["mean"]["J"]["mean"]
-    ]
-
-
-def score_view(vos: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Headlines, a row of means per sequence (the worst first), and every number in long form."""
-    if vos is None:
-        return None
-    scores = vos["scores"]
-    judge = _judge(scores)
-    predictions = [judge, *(name for name in scores if name != judge)]
-    names = sorted(
-        scores[judge]["label-free"]["sequences"],
-        key=lambda name: scores[judge]["label-free"]["sequences"][name]["J"]["mean"],
-    )
-    combinations = [(name, choice) for choice in ("label-free", "oracle") for name in predictions]
-    return {
-        "predictions": predictions,
-        "headlines": [{"prediction": name, "choice": choice, **scores[name][choice]} for name, choice in combinations],
-        "protocol": scores[judge]["label-free"]["protocol"],
-        "averages": {name: scores[name]["label-free"]["averages"] for name in predictions},
-        "rows": [(name, _measures(scores, name)) for name in names],
-        "mean": {name: {choice: scores[name][choice]["mean"] for choice in scores[name]} for name in predictions},
-        "baselines": vos.get("baselines", {}),
-        "below": below_baselines(vos),
-        "long": [
-            (sequence, name, choice, scores[name][choice]["sequences"][sequence])
-            for sequence in names
-            for name, choice in combinations
-        ],
-    }
-
-
-def _measures(scores: Mapping[str, Any], sequence: str) -> dict[str, dict[str, Any]]:
-    """{prediction: {choice: {"J": statistics, "F": statistics}}} of one sequence."""
-    return {
-        name: {choice: result["sequences"][sequence] for choice, result in choices.items()}
-        for name, choices in scores.items()
-    }
 
 
 def data_view(
@@ -238,12 +150,3 @@ def agreement_in_words(picks: Mapping[str, int]) -> str:
     found = ", ".join(f"{CRITERIA_TITLES[name]} segment {segment}" for name, segment in picks.items())
     verdict = "all criteria agree" if len(set(picks.values())) == 1 else "the criteria do not agree"
     return f"By criterion, {verdict}: {found}."
-
-
-def _judge(scores: Mapping[str, Any]) -> str:
-    """The prediction that sequences are ordered by: the adapted one where there is one."""
-    return "adapted" if "adapted" in scores else next(iter(scores))
-
-
-def _mean(scores: Mapping[str, Any], prediction: str, choice: str, measure: str = "J") -> float:
-    return scores[prediction][choice]["mean"][measure]["mean"]

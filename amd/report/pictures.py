@@ -28,6 +28,8 @@ from amd.report.flow_colours import flow_colours
 
 THUMBNAIL = 320  # pixels of the longer edge
 QUALITY = 82  # of the JPEGs
+EMBEDDED = 400_000  # bytes of a picture file that is embedded as it is
+WIDEST = 1680  # pixels of one that is shrunk
 
 # Chosen to stay apart for colour-blind eyes and on most footage. The page's legend uses the same.
 HIT, MISS, FALSE_ALARM = (0, 190, 140), (70, 120, 255), (255, 96, 32)
@@ -134,6 +136,19 @@ def thumbnail_size(height: int, width: int) -> tuple[int, int]:
 def jpeg_uri(image: np.ndarray) -> str:
     """An RGB image uint8 H,W,3 as a JPEG data URI; colours at full resolution, as outlines are thin."""
     return _data_uri(image, "jpeg", quality=QUALITY, subsampling=0, optimize=True)
+
+
+def file_uri(path: Path) -> str:
+    """A picture file as a data URI; a large one is shrunk and becomes a JPEG.
+
+    UserError when it does not decode.
+    """
+    image = read_image(path)
+    if path.stat().st_size <= EMBEDDED:
+        return png_uri(image)
+    scale = min(1.0, WIDEST / image.shape[1])
+    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+    return jpeg_uri(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def png_uri(image: np.ndarray) -> str:

@@ -73,7 +73,7 @@ def segment_plots(rows: Sequence[Mapping[str, float]], chosen: int) -> list[Plot
         Plot("Area", "% of the frame", bars("area", 100)),
         Plot("Entropy", "of the mask, nats", bars("entropy")),
         Plot("Reconstruction error", "mean D_SSIM", bars("reconstruction_error")),
-        Plot("Centre and spread", "disc: standard deviation", _places(rows, chosen)),
+        Plot("Centre and spread", "disc: half the spread; circle: centre from frame to frame", _places(rows, chosen)),
     ]
 
 
@@ -97,11 +97,11 @@ def _lines(
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.margins(x=0.01)
 
-    return _svg(draw, (3.7, 1.9))
+    return as_svg(draw, (3.7, 1.9))
 
 
 def _bars(values: Mapping[int, float], chosen: int) -> str:
-    return _svg(lambda axes: draw_bars(axes, values, chosen), (2.6, 0.5 + 0.25 * len(values)))
+    return as_svg(lambda axes: draw_bars(axes, values, chosen), (1.9, 0.5 + 0.25 * len(values)))
 
 
 def draw_bars(axes: Axes, values: Mapping[int, float], chosen: int) -> None:
@@ -121,32 +121,37 @@ def draw_bars(axes: Axes, values: Mapping[int, float], chosen: int) -> None:
 
 
 def _places(rows: Sequence[Mapping[str, float]], chosen: int) -> str:
-    return _svg(lambda axes: draw_places(axes, rows, chosen), (2.6, 0.5 + 0.25 * max(len(rows), 5)))
+    return as_svg(lambda axes: draw_places(axes, rows, chosen), (1.9, 0.5 + 0.25 * max(len(rows), 5)))
 
 
 def draw_places(axes: Axes, rows: Sequence[Mapping[str, float]], chosen: int) -> None:
-    """The unit frame with a disc per segment: at its centre, of its spread's radius."""
+    """The unit frame, as the slides draw it: at every segment's mean centre a disc and a circle.
+
+    The disc has half the mean spread of the masks for its radius; the circle the centre's standard deviation.
+    """
+    reach = 0.05 + max(max(row["spread"] / 2, row["centre_deviation"]) for row in rows)
     for row in sorted(rows, key=lambda row: -row["spread"]):  # small discs on top
         segment, centre = int(row["segment"]), (row["centre_x"], row["centre_y"])
-        colour = segment_colour(segment)
-        is_object = segment == chosen
-        disc = Circle(centre, row["spread"], color=colour, alpha=0.35 if is_object else 0.14, linewidth=0)
-        axes.add_patch(disc)
-        disc.set_clip_path(axes.patch)
-    for row in rows:
-        segment = int(row["segment"])
-        is_object = segment == chosen
-        axes.plot(row["centre_x"], row["centre_y"], "o", color=segment_colour(segment), markersize=4)
-        axes.annotate(
-            str(segment),
-            (row["centre_x"], row["centre_y"]),
-            (4, 3),
-            textcoords="offset points",
-            fontweight="bold" if is_object else "normal",
-        )
+        colour, is_object = segment_colour(segment), segment == chosen
+        disc = Circle(centre, row["spread"] / 2, color=colour, alpha=0.5 if is_object else 0.22, linewidth=0)
+        circle = Circle(centre, row["centre_deviation"], fill=False, edgecolor=colour, linewidth=2 if is_object else 1)
+        for patch in (disc, circle):
+            axes.add_patch(patch)
+            patch.set_clip_path(axes.patch)
+        axes.plot(*centre, "o", color=colour, markersize=3)
+        _label(axes, segment, disc, 2 * np.pi * segment / len(rows), reach, is_object)
     axes.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(True)
+
+
+def _label(axes: Axes, segment: int, disc: Circle, angle: float, reach: float, is_object: bool) -> None:
+    """The segment's number at an angle of its own and beyond all discs, since centres lie close together."""
+    direction = np.array([np.cos(angle), np.sin(angle)])
+    line = disc.center + np.outer((disc.radius, reach), direction)
+    colour, weight = segment_colour(segment), "bold" if is_object else "normal"
+    axes.plot(*line.T, color=colour, linewidth=0.8)
+    axes.text(*(line[1] + 0.04 * direction), str(segment), color=colour, fontweight=weight, ha="center", va="center")
 
 
 def thinned(values: Sequence[float]) -> np.ndarray:
@@ -158,8 +163,8 @@ def thinned(values: Sequence[float]) -> np.ndarray:
     return np.array([np.nanmean(part) if np.isfinite(part).any() else np.nan for part in stretches])
 
 
-def _svg(draw: Callable[[Axes], None], inches: tuple[float, float]) -> str:
-    """What `draw` draws, as an SVG element for the page."""
+def as_svg(draw: Callable[[Axes], None], inches: tuple[float, float]) -> str:
+    """What `draw` draws, as an SVG element for the page; `inches` are width and height."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(inches, layout="constrained")
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)

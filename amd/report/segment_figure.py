@@ -21,7 +21,11 @@ def write_segment_figure(path: Path | str, rows: Sequence[Mapping[str, float]], 
         draw_bars(entropy, column("entropy"), chosen)
         draw_bars(error, column("reconstruction_error"), chosen)
         draw_places(places, rows, chosen)
-        titles = "entropy of the mask, nats", "reconstruction error, D_SSIM", "centre and spread"
+        titles = (
+            "entropy of the mask, nats",
+            "reconstruction error, D_SSIM",
+            "places: disc half the spread,\ncircle deviation of the centre",
+        )
         for axes, title in zip((entropy, error, places), titles, strict=True):
             axes.set_title(title, fontsize=9)
         with atomic_path(path) as part:

@@ -1,0 +1,44 @@
+"""Numbers that the papers published: full benchmarks, full training. They stand beside ours, and do not compare alone.
+
+Sources: Liu et al., The Emergence of Objectness, NeurIPS 2021, with the rows it quotes of others.
+"""
+
+FULL = "published, full benchmark"
+
+# Region similarity J, and of what it is the mean. DAVIS defines a mean over sequences; SegTrack v2 and FBMS-59 are
+# mostly given as a mean over frames; the slides pool the pixels of YouTube-VOS.
+COMPARED = {"davis2016": "sequences", "segtrackv2": "frames", "fbms59": "frames", "youtubevos": "pooled"}
+VOS_SIZE = {
+    "davis2016": "20 sequences, 1,376 frames",
+    "segtrackv2": "14 sequences, 976 frames",
+    "fbms59": "59 sequences, 720 annotated frames",
+}
+_VOS = {  # per method: DAVIS 2016, SegTrack v2, FBMS-59
+    "AMD, per image": (0.457, 0.287, 0.429),
+    "AMD, adapted": (0.578, 0.570, 0.475),
+    "CIS": (0.592, 0.456, 0.368),
+    "MG": (0.532, 0.378, 0.504),
+    "SAGE": (0.426, 0.576, 0.612),
+    "CUT": (0.552, 0.543, 0.572),
+    "FTS": (0.558, 0.478, 0.477),
+    "NLC, with annotated edges": (0.551, 0.672, 0.515),
+    "ARP, with annotated saliency": (0.762, 0.572, 0.598),
+}
+VOS = {dataset: {method: values[place] for method, values in _VOS.items()} for place, dataset in enumerate(VOS_SIZE)}
+
+# Zero-shot saliency on the 5,019 test images of DUTS: F-beta, mean absolute error.
+SALIENCY = {
+    "AMD": (0.602, 0.13),
+    "RBD": (0.510, 0.20),
+    "HS": (0.521, 0.23),
+    "MC": (0.529, 0.19),
+    "DSR": (0.558, 0.14),
+    "DRFI": (0.552, 0.15),
+}
+
+
+def published_vos(dataset: str) -> dict:
+    """What the papers have for a benchmark: {"size", "average", "J": {method: J}}; empty where they have nothing."""
+    if dataset not in VOS:
+        return {}
+    return {"size": VOS_SIZE[dataset], "average": COMPARED[dataset], "J": VOS[dataset]}

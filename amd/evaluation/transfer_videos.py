@@ -1,0 +1,107 @@
+"""Sequences of a benchmark as Instance Embedding Transfer sees them: looked at once, segmented many times.
+
+Enters: a benchmark's sequence and features (a network with what is to be said of it). Leaves: its seeds, its frames'
+features from a temporary file as often as an experiment wants them, and scores of masks.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from amd.data.benchmarks import Sequence
+from amd.data.flow import inverse_search
+from amd.data.images import read_image
+from amd.data.sequences import read_truth
+from amd.errors import UserError
+from amd.loading import resolve_embedding, resolve_model
+from amd.metrics import boundary_f, jaccard
+from amd.params import Crf, Transfer
+from amd.transfer.analysis import FrameSeeds, find_seeds
+from amd.transfer.features import video_features
+from amd.transfer.frame import FrameFeatures
+from amd.transfer.spool import keep, kept
+from amd.transfer.stand_ins import AmdFeatures, SemanticFeatures
+from amd.transfer.video import Segmented, choose_foreground, segment_frames
+
+
+@dataclass(frozen=True)
+class Features:
+    """What describes images: a network, the size that it sees them at, and the labels behind it."""
+
+    network: nn.Module
+    short_edge: int | None
+    supervision: Any
+
+
+def open_features(kind: str, uri: str) -> Features:
+    """Features `kind` ("embedding" or "amd") of the model that `uri` names; UserError when it is not such a model."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "amd":
+        model, info = resolve_model(uri)
+        return Features(AmdFeatures(model, info).to(device), info.short_edge, "none")
+    network, info = resolve_embedding(uri)
+    return Features(network.to(device), info.short_edge, info.supervision)
+
+
+def semantic_features(embedding: Features) -> Features:
+    """The same network's features before its semantic head."""
+    return replace(embedding, network=SemanticFeatures(embedding.network))
+
+
+@dataclass(frozen=True)
+class Video:
+    """A sequence that was looked at."""
+
+    sequence: Sequence
+    seeds: list[FrameSeeds]
+    file: IO[bytes]  # the frames' features
+
+    def frames(self) -> Iterator[FrameFeatures]:
+        """The frames in order, again and again."""
+        return kept(self.file, len(self.seeds))
+
+    def segment(self, settings: Transfer, crf: Crf) -> Iterator[Segmented]:
+        """Results by `settings`, whose window and number of seeds are those that the video was looked at with."""
+        return segment_frames(self.frames(), self.seeds, choose_foreground(self.seeds, settings), settings, crf)
+
+    def score(self, masks: Iterable[np.ndarray]) -> dict[str, float]:
+        """Mean J and F of masks of all frames, over those that count."""
+        scores = [
+            (jaccard(mask, truth), boundary_f(mask, truth))
+            for frame, mask in zip(self.sequence.frames, masks, strict=True)
+            if frame in self.counted
+            for truth in [read_truth(frame)]
+        ]
+        return dict(zip("JF", np.mean(scores, axis=0).tolist(), strict=True))
+
+    @property
+    def counted(self) -> tuple:
+        """The frames that the benchmark's protocol counts."""
+        return self.sequence.scored_frames
+
+    def first_truth(self) -> np.ndarray:
+        """The first frame's annotation; UserError when it has none."""
+        first = self.sequence.frames[0]
+        if first.truth is None:
+            raise UserError(f"{first.image}: the first frame of {self.sequence.name} is not annotated")
+        return read_truth(first)
+
+
+@contextmanager
+def looked_at(sequence: Sequence, features: Features, settings: Transfer) -> Iterator[Video]:
+    """A sequence with its seeds; its features lie in a temporary file as long as the body runs.
+
+    UserError for a sequence of which no frame counts, and for images that cannot be read.
+    """
+    if not sequence.scored_frames:
+        raise UserError(f"{sequence.frames[0].image.parent}: no annotated frame of {sequence.name} counts")
+    images = (read_image(frame.image) for frame in sequence.frames)
+    described = video_features(images, features.network, features.short_edge, inverse_search)
+    with tempfile.TemporaryFile() as file:
+        yield Video(sequence, [find_seeds(frame, settings) for frame in keep(described, file)], file)

@@ -1,0 +1,16 @@
+"""The model registry: versions of a model in MLflow, which of them is the champion, and getting one back.
+
+registration.py   a checkpoint with its scores → a version with evidence, lineage and model card
+packaging.py      the MLflow pyfunc whose code and checkpoint travel with it
+promotion.py      the alias `champion`: gates, promotion, rollback
+ledger.py         what was decided, by whom, when and why, append-only
+download.py       models:/NAME@ALIAS → a checkpoint file, or the whole model
+listing.py        versions and history as tables       comparison.py   two versions side by side
+versions.py       addresses, and what the registry holds
+"""
+
+from amd.registry.download import pull
+from amd.registry.registration import register
+from amd.registry.versions import CHAMPION
+
+__all__ = ["CHAMPION", "pull", "register"]

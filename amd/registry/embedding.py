@@ -1,0 +1,112 @@
+"""Registering an instance embedding: a scored checkpoint becomes a version that says what labels it learned from.
+
+Enters: a checkpoint with its scores on held-out images. Leaves: a version of the registered model with its evidence
+as tags and a model card; the champion when the gates let it through (amd.gates.judge_embedding).
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from amd.errors import UserError
+from amd.files import sha256
+from amd.gates import BENCHMARK_TAG, PAIR_ACCURACY_TAG, judge_embedding
+from amd.registry.promotion import promote_version, verdict_tags
+from amd.registry.registration import Registration, ensure_model, lineage_tags, log_pyfunc
+from amd.registry.versions import CHAMPION, CHECKPOINT_TAG, MAX_DROP_TAG, SEED_TAG, aliases_of
+from amd.tracking import Run
+from amd.transfer.embedding_checkpoint import EmbeddingInfo, load_embedding
+
+DESCRIPTION = "Instance embedding learnt from images with instance masks (Instance Embedding Transfer)."
+SUPERVISION_TAG = "supervision"
+
+USE = """```
+amd segment VIDEO --method transfer --model {uri} --out DIR --overlay
+```
+Alone it embeds images: `mlflow.pyfunc.load_model("{uri}").predict(image)`, image uint8 H,W,3, gives "embedding"
+float32 1,64,h,w and "objectness" float32 1,h,w."""
+
+LIMITS = """- It tells apart what looks like the objects that it was trained on; other videos need other images.
+- A video's masks come from its embeddings, objectness and optical flow together: one image has no motion.
+- Images are embedded at a short edge of {short_edge}, a cell of {stride} x {stride} pixels at a time."""
+
+
+def register_embedding(checkpoint: Path, name: str, max_drop: float, run: Run) -> Registration:
+    """Make the checkpoint a version of `name`, and the champion if the gates let it through.
+
+    Raises UserError for a checkpoint that cannot be read or has no scores.
+    """
+    _, info = load_embedding(checkpoint)
+    if not info.scores:
+        raise UserError(f"{checkpoint}: has no scores yet; run the stage embedding_score first")
+    client = run.client
+    ensure_model(client, name, DESCRIPTION)
+    evidence = _evidence(info)
+    holder = aliases_of(client, name).get(CHAMPION)
+    champion = (holder, client.get_model_version(name, holder).tags) if holder else None
+    verdict = judge_embedding(evidence, champion, max_drop)
+    tags = {
+        **lineage_tags(run, info, None),
+        **evidence,
+        **verdict_tags(verdict),
+        SEED_TAG: str(info.params.get("embedding", {}).get("seed")),
+        MAX_DROP_TAG: repr(max_drop),
+        CHECKPOINT_TAG: sha256(checkpoint),
+    }
+    card = embedding_card(name, info, verdict.reason)
+    model_id = log_pyfunc(run, checkpoint, card, info.scores, name)
+    version = client.create_model_version(
+        name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
+    )
+    entry, verdict = promote_version(client, version, "the stage embedding_register")
+    return Registration(name, str(version.version), entry is not None, verdict.reason)
+
+
+def embedding_card(name: str, info: EmbeddingInfo, reason: str) -> str:
+    """Markdown of an instance embedding, for people who choose one; `reason` is the gates'."""
+    architecture = info.architecture
+    uri = f"models:/{name}@champion"
+    edge = f"{info.short_edge} pixels" if info.short_edge else "the image's own"
+    parts = {
+        "What": f"An embedding of 64 numbers and an objectness per pixel (Instance Embedding Transfer, CVPR 2018). "
+        f"Backbone {architecture.backbone}, output stride {architecture.output_stride}; classes: "
+        f"{', '.join(architecture.classes)}.",
+        "Supervision": _supervision(info.supervision),
+        "Scores": _scores(info.scores),
+        "Gates": f"{reason} (when it was registered; `amd models history {name}` has what came after).",
+        "Limits": LIMITS.format(short_edge=edge, stride=architecture.output_stride),
+        "Use": USE.format(uri=uri),
+    }
+    return f"# {name}\n\n" + "\n\n".join(f"## {title}\n{text}" for title, text in parts.items()) + "\n"
+
+
+def _evidence(info: EmbeddingInfo) -> dict[str, str]:
+    """What the gates look at: the accuracy on the first folder's held-out images, and what that was measured on."""
+    root, first = next(iter(info.scores.items()))
+    identity = json.dumps([root, first["images"], first["protocol"]], sort_keys=True)
+    return {
+        PAIR_ACCURACY_TAG: repr(first["pair_accuracy"] if first["pair_accuracy"] is not None else float("nan")),
+        "scored_on": f"{root}: {first['images']} held-out images",
+        BENCHMARK_TAG: hashlib.sha256(identity.encode()).hexdigest(),
+        SUPERVISION_TAG: json.dumps(info.supervision, sort_keys=True),
+    }
+
+
+def _supervision(supervision: dict[str, Any]) -> str:
+    lines = [
+        f"- `{root}`: {found['images']} images with class masks, {found['with_instance_masks']} with instance masks"
+        for root, found in supervision.get("sets", {}).items()
+    ]
+    return "\n".join([*lines, f"- The backbone starts from {supervision.get('start', 'unknown weights')}."])
+
+
+def _scores(scores: dict[str, dict]) -> str:
+    """A row per folder, and the protocol."""
+    columns = ("pair_accuracy", "same_instance", "different_instance", "different_objects", "objectness_iou")
+    lines = ["| held-out images of | " + " | ".join(columns).replace("_", " ") + " |", "|---|" + "---|" * len(columns)]
+    for root, row in scores.items():
+        numbers = ("none" if row[column] is None else f"{row[column]:.3f}" for column in columns)
+        lines.append(f"| {root} ({row['images']}) | " + " | ".join(numbers) + " |")
+    protocol = next(iter(scores.values()))["protocol"]
+    return "\n".join([*lines, "", f"Protocol: {protocol['pairs']}."])

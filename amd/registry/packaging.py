@@ -1,0 +1,56 @@
+"""The model that travels, as files: an MLflow pyfunc (amd.pyfunc) with its checkpoint and the code it runs.
+
+Enters: a checkpoint. Leaves: a folder that `mlflow.pyfunc.load_model` takes where this project is not installed.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+import mlflow.pyfunc
+from mlflow.models import Model
+
+from amd import pyfunc
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it counts files, copied ones too
+
+CHECKPOINT_NAME = "model.safetensors"
+CHECKPOINT_IN_MODEL = f"artifacts/{CHECKPOINT_NAME}"
+
+
+def save_pyfunc(checkpoint: Path, folder: Path, description: Model | None = None) -> None:
+    """Write the model that travels to a new folder: checkpoint, code, and the requirements as installed here."""
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.ERROR)  # it misses a signature; sizes may differ on purpose
+    with tempfile.TemporaryDirectory() as scratch:
+        stage = Path(scratch)
+        shutil.copyfile(checkpoint, stage / CHECKPOINT_NAME)
+        copy_travelling_code(stage / "code")
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=pyfunc.__file__,
+            artifacts={"checkpoint": str(stage / CHECKPOINT_NAME), "code": str(stage / "code")},
+            model_config={"device": "cpu"},
+            pip_requirements=[_requirement(package) for package in pyfunc.REQUIREMENTS],
+            mlflow_model=description,
+        )
+
+
+def copy_travelling_code(folder: Path) -> None:
+    """Copy what a registered model imports of this package to `folder`/amd."""
+    package = Path(pyfunc.__file__).parent
+    (folder / "amd").mkdir(parents=True)
+    for name in pyfunc.TRAVELLING:
+        source, target = package / name, folder / "amd" / name
+        target.parent.mkdir(exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+
+
+def _requirement(package: str) -> str:
+    """The installed version, without a build's suffix (2.13.0+cpu), which no package index has."""
+    return f"{package}=={installed_version(package).partition('+')[0]}"

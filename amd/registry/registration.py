@@ -1,0 +1,165 @@
+"""Registering a model: a checkpoint with its scores becomes a version with evidence, lineage and a model card.
+
+Enters: a checkpoint, metrics/vos.json, metrics/pretrain.json, the manifest. Leaves: a version of the registered model
+(amd.registry.packaging) with its evidence as tags, its scores and its card as files; the champion when the gates let
+it through (amd.registry.promotion).
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from amd import params
+from amd.checkpoint import ModelInfo, load_checkpoint
+from amd.errors import UserError
+from amd.files import sha256, write_json
+from amd.gates import BENCHMARK_TAG, Evidence, gather_evidence, judge
+from amd.model_card import MANIFEST_TAG, DataFacts, data_facts, model_card
+from amd.registry.packaging import save_pyfunc
+from amd.registry.promotion import champion_evidence, promote_version, verdict_tags
+from amd.registry.versions import (
+    CHAMPION,
+    CHECKPOINT_TAG,
+    MAX_DROP_TAG,
+    PIPELINE_RUN_TAG,
+    RECIPE_TAG,
+    SCORES_NAME,
+    SEED_TAG,
+    aliases_of,
+    our_versions,
+)
+from amd.tracking import Run
+from amd.transfer.embedding_checkpoint import EmbeddingInfo
+
+TRAINED_BY = ("data", "corpus", "ingest", "shard", "model", "pretrain", "objectness", "predict", "adapt")  # sections
+NO_MATTER = {  # keys that say how, not what, is computed
+    *("workers", "threads", "readers", "runner", "timeout_s", "retries"),
+    *("checkpoint_every", "log_every", "pictures_every"),
+}
+SEEDED = ("pretrain", "adapt")  # whose seeds make another training of the same recipe
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A version of a registered model, and what the gates said to it."""
+
+    name: str
+    version: str
+    promoted: bool
+    reason: str
+
+    @property
+    def uri(self) -> str:
+        """The version's address, which `pull` and `mlflow.pyfunc.load_model` take."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def register(
+    checkpoint: Path,
+    scores: dict,
+    training: dict,
+    settings: params.Register,
+    run: Run,
+    data_hash: str | None = None,
+    manifest: Path | None = None,
+) -> Registration:
+    """Make the checkpoint a version of `settings.name`, and the champion if the gates let it through.
+
+    `scores` is metrics/vos.json, `training` metrics/pretrain.json; `data_hash` see gather_evidence; `manifest` lists
+    the training videos. A model that the gates refuse is registered too, with the reason as a tag. Raises UserError
+    for a checkpoint that cannot be read or has no object segment.
+    """
+    _, info = load_checkpoint(checkpoint)
+    if info.object_segment is None:
+        raise UserError(f"{checkpoint}: no object segment is chosen yet; run the objectness stage first")
+    client, name = run.client, settings.name
+    evidence = gather_evidence(training, scores, data_hash)
+    data = data_facts(manifest) if manifest else None
+    ensure_model(client, name, "Object segmenter learnt from unlabeled video (AMD).")
+    champion = champion_evidence(client, name, aliases_of(client, name).get(CHAMPION))
+    verdict = judge(evidence, champion, settings.max_drop)
+    tags = {
+        **evidence.tags(),
+        **verdict_tags(verdict),
+        MAX_DROP_TAG: repr(settings.max_drop),
+        CHECKPOINT_TAG: sha256(checkpoint),
+        **lineage_tags(run, info, data),
+    }
+    card = model_card(name, info, scores, verdict.reason, data, _trainings(client, name, evidence, tags))
+    model_id = log_pyfunc(run, checkpoint, card, scores, name)
+    version = client.create_model_version(
+        name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
+    )
+    entry, verdict = promote_version(client, version, "the register stage")
+    return Registration(name, str(version.version), entry is not None, verdict.reason)
+
+
+def recipe_hash(values: Mapping[str, Any]) -> str:
+    """SHA-256 of the parameters that decide a training and its scores, but for the seeds."""
+    recipe = {
+        section: {
+            key: value
+            for key, value in values[section].items()
+            if key not in NO_MATTER and not (section in SEEDED and key == "seed")
+        }
+        for section in TRAINED_BY
+        if section in values
+    }
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def ensure_model(client: MlflowClient, name: str, description: str) -> None:
+    """Make a registered model of that name, if there is none."""
+    try:
+        client.create_registered_model(name, description=description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def lineage_tags(run: Run, info: ModelInfo | EmbeddingInfo, data: DataFacts | None) -> dict[str, str]:
+    """Where a version came from: the pipeline's run, its commit, parameters, data, architecture."""
+    tags = run.client.get_run(run.id).data.tags
+    pipeline = tags.get(MLFLOW_PARENT_RUN_ID, run.id)
+    tags = run.client.get_run(pipeline).data.tags | tags
+    kept = {key: tags[key] for key in ("git.commit", "git.dirty", "params.sha256") if key in tags}
+    kept |= {PIPELINE_RUN_TAG: pipeline, "architecture": json.dumps(info.architecture.to_dict())}
+    kept |= {RECIPE_TAG: recipe_hash(info.params), SEED_TAG: str(info.params.get("pretrain", {}).get("seed"))}
+    return kept | (data.tags() if data else {})
+
+
+def _trainings(client: MlflowClient, name: str, evidence: Evidence, tags: Mapping[str, str]) -> dict[str, Evidence]:
+    """The scores of every seed of this recipe, on these videos and this benchmark; the newest of each seed."""
+    found = {}
+    for version in our_versions(client, name).get(name, []):
+        same = all(version.tags.get(key) == tags.get(key) for key in (RECIPE_TAG, MANIFEST_TAG, BENCHMARK_TAG))
+        other = Evidence.from_tags(version.tags)
+        if same and other is not None:
+            found[version.tags.get(SEED_TAG, "unknown")] = other
+    return found | {tags[SEED_TAG]: evidence}
+
+
+def log_pyfunc(run: Run, checkpoint: Path, card: str, scores: dict, name: str) -> str:
+    """Store the pyfunc as a logged model of the run; its id. Through the client, past MLflow's global state."""
+    experiment = run.client.get_run(run.id).info.experiment_id
+    logged = run.client.create_logged_model(experiment, name, source_run_id=run.id, model_type="segmentation")
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        identity = {"run_id": run.id, "model_id": logged.model_id, "model_uuid": logged.model_id}
+        save_pyfunc(checkpoint, model, Model(logged.artifact_location, **identity))
+        (model / "model_card.md").write_text(card)
+        write_json(model / SCORES_NAME, scores)
+        run.client.log_model_artifacts(logged.model_id, str(model))
+    run.client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    run.client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    return logged.model_id

@@ -1,0 +1,216 @@
+"""The page's sections of evaluations: in, what metrics/ holds of each; out, sentences, tables and pictures.
+
+An evaluation is shown when metrics/<name>*.json is there, with every metrics/<name>*.png; else a line says how to run
+it. What the literature has stands apart from what was measured here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from amd.errors import UserError
+from amd.evaluation.published import FULL
+from amd.files import read_json
+from amd.report.evaluation_plots import loss_plot, version_plot
+from amd.report.pictures import file_uri
+from amd.report.plots import Plot
+from amd.report.tables import Table, grouped, listed, result_facts, result_tables, spoken, text
+
+Report = Mapping[str, Any]
+
+
+class Evaluation(NamedTuple):
+    """What the page knows of an evaluation beforehand."""
+
+    name: str  # of its files in metrics/, and of its section
+    title: str
+    command: str  # that runs it
+    lead: Callable[[Report], str] | None = None  # the outcome in a sentence
+    plots: Callable[[Report], list[Plot]] | None = None
+    captions: Mapping[str, str] = MappingProxyType({})  # of pictures, by the stem of the file
+
+
+@dataclass
+class Part:
+    """One file of results."""
+
+    title: str
+    lead: str = ""
+    plots: list[Plot] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+    tables: list[Table] = field(default_factory=list)
+    published: list[Table] = field(default_factory=list)
+    protocol: Table | None = None
+
+
+@dataclass
+class Section:
+    """An evaluation on the page."""
+
+    evaluation: Evaluation
+    parts: list[Part] = field(default_factory=list)
+    pictures: dict[str, str] = field(default_factory=dict)  # caption to data URI
+    notes: list[str] = field(default_factory=list)  # why something is not there
+
+
+def sections(folder: Path) -> list[Section]:
+    """A section for every evaluation, from the files in `folder`."""
+    return [_section(evaluation, folder) for evaluation in EVALUATIONS]
+
+
+def _section(evaluation: Evaluation, folder: Path) -> Section:
+    section = Section(evaluation)
+    for path in sorted(folder.glob(f"{evaluation.name}*.json")):
+        try:
+            _add(section, path, read_json(path))
+        except UserError as error:
+            section.notes.append(str(error))
+    if not section.parts and not section.notes:
+        section.notes.append(f"Not run: {evaluation.command} writes {folder / evaluation.name}.json.")
+    for path in sorted(folder.glob(f"{evaluation.name}*.png")) if section.parts else ():
+        try:
+            section.pictures[evaluation.captions.get(path.stem, spoken(path.stem))] = file_uri(path)
+        except UserError as error:
+            section.notes.append(str(error))
+    return section
+
+
+def _add(section: Section, path: Path, report: Any) -> None:
+    """Add a file's part, or the note that it was skipped."""
+    command = section.evaluation.command
+    if not isinstance(report, dict):
+        raise UserError(f"{path}: no results of {section.evaluation.title.lower()}; run {command} again")
+    if "skipped" in report:
+        section.notes.append(f"Skipped: {report['skipped']}. {command} runs it.")
+        return
+    try:
+        section.parts.append(_part(section.evaluation, path, report))
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: of another version; run {command} again") from None
+
+
+def _part(evaluation: Evaluation, path: Path, report: Report) -> Part:
+    protocol = report.get("protocol") or _inner_protocols(report)
+    main = path.stem == evaluation.name
+    return Part(
+        title="" if main else spoken(path.stem),
+        lead=evaluation.lead(report) if evaluation.lead and main else "",
+        plots=evaluation.plots(report) if evaluation.plots and main else [],
+        facts=result_facts(report),
+        tables=result_tables(report),
+        published=_published(report.get("published")),
+        protocol=listed("", protocol) if protocol else None,
+    )
+
+
+def _inner_protocols(report: Report) -> dict[str, Any]:
+    """The protocols of a report that has one per data set."""
+    return {
+        name: value["protocol"] for name, value in report.items() if isinstance(value, dict) and "protocol" in value
+    }
+
+
+def _published(published: Any) -> list[Table]:
+    """What the literature has, in the file's own words."""
+    if not published:
+        return []
+    entries = published if isinstance(published, Mapping) else {"": published}
+    words = f"{FULL}: " + "; ".join(str(value) for value in entries.values() if not isinstance(value, Mapping))
+    groups = [group for group in entries.values() if isinstance(group, Mapping)]
+    return [grouped(words, group) for group in groups] or [Table(words, (), [])]
+
+
+def _adaptation(report: Report) -> str:
+    videos = [video for video in report["per_video"].values() if "last_loss" in video]
+    fell = sum(video["last_loss"] < video["first_loss"] for video in videos)
+    return (
+        f"{report['videos']} videos in {report['seconds']:.0f} s, {report['failed']} failed. The training loss of the "
+        f"last iteration is below that of the first in {fell} of {len(videos)}; each is of other crops."
+    )
+
+
+def _saliency(report: Report) -> str:
+    f, protocol = report["F"], report["protocol"]
+    return (
+        f"F {f['adaptive']:.3f} with the adaptive threshold ({f['max']:.3f} at its maximum, {f['mean']:.3f} on "
+        f"average) and MAE {report['MAE']:.3f} on {protocol['images']} images."
+    )
+
+
+def _robustness(report: Report) -> str:
+    scores, protocol = report["scores"], report["protocol"]
+    words = ", ".join(f"{text(values['foreground_iou'])} {spoken(name)}" for name, values in scores.items())
+    return f"Foreground IoU, pooled over {protocol['frames_scored']} frames: {words}."
+
+
+def _features(report: Report) -> str:
+    probe, protocol = report["probe_accuracy"]["mean"], report["protocol"]
+    judged = (
+        f"with balanced accuracy {probe:.3f} (chance 0.5)" if probe is not None else "on one video alone: not judged"
+    )
+    return (
+        f"A linear probe tells foreground from background pixels of videos that it was not fitted on {judged}; their "
+        f"silhouette is {report['silhouette']:.3f} ({protocol['pixels']} pixels of {protocol['videos']} videos)."
+    )
+
+
+def _semantic(report: Report) -> str:
+    groups = ", ".join(
+        f"{text(values['mean'])}{'' if values['deviation'] is None else ' ± ' + text(values['deviation'])} {name}"
+        for name, values in report["mIoU"].items()
+    )
+    seeds = max(values["seeds"] for values in report["mIoU"].values())
+    return f"mIoU on {report['protocol']['images']} images, mean and deviation over {seeds} seeds: {groups}."
+
+
+def _sweep(report: Report) -> str:
+    words = ", ".join(f"{text(numbers['label_free_J'])} with {c}" for c, numbers in report["segments"].items())
+    return f"Label-free J by the number of segments, each a training of its own: {words}. One seed each."
+
+
+def _loss_plots(report: Report) -> list[Plot]:
+    losses = {
+        name: (video["first_loss"], video["last_loss"])
+        for name, video in report["per_video"].items()
+        if "last_loss" in video
+    }
+    return [loss_plot(losses)] if losses else []
+
+
+def _version_plots(report: Report) -> list[Plot]:
+    return [version_plot(report["scores"], report["published"]["scores"])]
+
+
+EVALUATIONS = (
+    Evaluation("adapt", "Adaptation", "dvc repro adapt", _adaptation, _loss_plots),
+    Evaluation(
+        "robustness", "Robustness", "dvc repro evaluate_robustness", _robustness, _version_plots,
+        {"robustness": "The middle frame of the first sequences in every version, and below it its mask."},
+    ),
+    Evaluation(
+        "features", "Foreground and background features", "dvc repro evaluate_features", _features,
+        captions={"features": "Pixels in the plane of two components, and the density of each side."},
+    ),
+    Evaluation(
+        "saliency", "Saliency", "dvc repro evaluate_saliency", _saliency,
+        captions={"saliency": "Image, map and truth, from the worst map to the best."},
+    ),
+    Evaluation(
+        "semantic", "Semantic fine-tuning", "dvc repro semantic/dvc.yaml", _semantic,
+        captions={
+            "semantic": "Images, their truth, and what was predicted from each start.",
+            "semantic_scores": "mIoU from each start: a point per seed, a line at their mean.",
+        },
+    ),
+    Evaluation(
+        "sweep", "Number of segments", "dvc repro sweep/dvc.yaml", _sweep,
+        captions={
+            "sweep": "J against the number of segments.",
+            "sweep_masks": "The segments of some frames for each number of them, the object outlined in white.",
+        },
+    ),
+    Evaluation("embedding", "Instance embeddings", "dvc repro transfer/dvc.yaml"),
+    Evaluation("transfer", "Instance embedding transfer", "dvc repro transfer/dvc.yaml"),
+)  # fmt: skip

@@ -1,0 +1,76 @@
+"""A video's masks from the features of its frames (sections 3.3 and 3.4): the entry to the method.
+
+Enters: frames in order, once (see amd.transfer.frame). Leaves: per frame the foreground's probability and mask at the
+image's size. The object is the best seed track of the whole video, so all frames are seen before the first mask; in
+between they wait on disk. Memory holds the seeds alone.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from amd.params import Crf, Transfer
+from amd.transfer.analysis import FrameSeeds, find_seeds
+from amd.transfer.crf import refine
+from amd.transfer.foreground import seed_sets
+from amd.transfer.frame import FrameFeatures
+from amd.transfer.posterior import at_image_size, foreground_probability
+from amd.transfer.spool import keep, kept
+from amd.transfer.tracks import foreground_track, link_seeds, track_scores
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """One frame's result."""
+
+    probability: np.ndarray  # H,W float32, of the foreground
+    mask: np.ndarray  # H,W bool: the probability is above one half
+
+
+def segment_video(frames: Iterable[FrameFeatures], settings: Transfer, crf: Crf) -> Iterator[Segmented]:
+    """Masks of the object, one per frame, in order.
+
+    Without any sign of an object (no seed with objectness that moves) all masks are empty. ValueError without frames.
+    """
+    with tempfile.TemporaryFile() as file:
+        seeds = [find_seeds(frame, settings) for frame in keep(frames, file)]
+        chosen = choose_foreground(seeds, settings)
+        yield from segment_frames(kept(file, len(seeds)), seeds, chosen, settings, crf)
+
+
+def choose_foreground(seeds: Sequence[FrameSeeds], settings: Transfer) -> np.ndarray | None:
+    """The number of the foreground's seed in every frame; None when nothing speaks for an object."""
+    if not seeds:
+        raise ValueError("a video without frames")
+    tracks = link_seeds([frame.embeddings for frame in seeds])
+    objectness, saliency = [frame.objectness for frame in seeds], [frame.saliency for frame in seeds]
+    return foreground_track(tracks, track_scores(tracks, objectness, saliency, settings.ranking))
+
+
+def segment_frames(
+    frames: Iterable[FrameFeatures],
+    seeds: Sequence[FrameSeeds],
+    chosen: np.ndarray | None,
+    settings: Transfer,
+    crf: Crf,
+) -> Iterator[Segmented]:
+    """Masks by the sets of seeds, which are renewed every `adapt_every` frames (0: only taken from the first)."""
+    sides = None
+    for number, (frame, found) in enumerate(zip(frames, seeds, strict=True)):
+        if chosen is not None and (number % settings.adapt_every == 0 if settings.adapt_every else number == 0):
+            foreground, background = seed_sets(frame.embedding, found, int(chosen[number]), settings)
+            sides = found.embeddings[foreground], found.embeddings[background]
+        yield segment_frame(frame, sides, crf if settings.crf else None)
+
+
+def segment_frame(frame: FrameFeatures, sides: tuple[np.ndarray, np.ndarray] | None, crf: Crf | None) -> Segmented:
+    """The mask of a frame by both sides' seed embeddings n,D and m,D; empty where there are none."""
+    size = frame.image.shape[:2]
+    if sides is None:
+        return Segmented(np.zeros(size, np.float32), np.zeros(size, bool))
+    probability = at_image_size(foreground_probability(frame.embedding, *sides), size)
+    if crf is not None:
+        probability = refine(probability, frame.image, crf)
+    return Segmented(probability, probability > 0.5)

@@ -1,0 +1,90 @@
+"""All benchmarks with one command; subjects are the modules beside this one.
+
+    python -m benchmarks [--only SUBJECT ...] [--quick] [--checkpoint FILE] [--json FILE]
+
+Prints a table, and writes JSON with the machine, versions, threads, load and every number. A ratio is times better
+than what it stands against, in the same run; "met" compares it with the target of issue 3.
+"""
+
+import argparse
+import importlib
+import io
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from pathlib import Path
+
+from amd.errors import exit_on_user_error
+from amd.files import write_json
+from benchmarks.measure import Row, Setting
+from benchmarks.table import HEADER, line
+
+SUBJECTS = (
+    "limits",
+    "decoding",
+    "sharding",
+    "reading",
+    "cost_volume",
+    "pooling",
+    "loss",
+    "training_step",
+    "quickstart_step",
+    "inference",
+    "adaptation",
+    "transfer",
+)
+LONG = ("precision",)  # run when asked for by name alone
+
+
+@exit_on_user_error
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the subjects, print rows as they come, write the JSON."""
+    options = _options(arguments)
+    # Here, since every process that a subject starts imports this module first: sharding's load no torch.
+    import torch
+
+    from benchmarks.machine import describe
+
+    report = describe() | {"quick": options.quick, "subjects": {}, "rows": []}
+    print(f"{report['machine']['cpu']}, {torch.get_num_threads()} threads, load {report['load_average'][0]:.2f}")
+    print(HEADER, flush=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory(prefix="amd-benchmarks-") as folder:
+        setting = Setting(options.quick, device, Path(folder), options.checkpoint)
+        for subject in options.only:
+            rows, seconds = _run(subject, setting)
+            report["subjects"][subject] = {"seconds": seconds}
+            report["rows"] += [row.to_dict() for row in rows]
+            if options.json:
+                write_json(options.json, report)  # an interrupted run keeps what it has
+
+
+def _run(subject: str, setting: Setting) -> tuple[list[Row], float]:
+    """One subject's rows, printed as they come, and the seconds that it took."""
+    began = time.perf_counter()
+    rows = []
+    with redirect_stderr(io.StringIO()):  # progress lines of what is measured
+        for row in importlib.import_module(f"benchmarks.{subject}").measure(setting):
+            print(line(row.to_dict()), flush=True)
+            rows.append(row)
+    seconds = time.perf_counter() - began
+    print(f"# {subject}: {seconds:.0f} s", file=sys.stderr, flush=True)
+    return rows, seconds
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    subjects = f"of {', '.join(SUBJECTS)}; also {', '.join(LONG)}, which takes long"
+    parser.add_argument(
+        "--only", nargs="+", choices=SUBJECTS + LONG, default=SUBJECTS, metavar="SUBJECT", help=subjects
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, not how fast")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="a trained model, for the subject precision")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the numbers go")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

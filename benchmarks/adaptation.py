@@ -1,0 +1,176 @@
+"""Adaptation of one video, 100 iterations of the quickstart's, against its training steps alone; several videos.
+
+In this process, and as the program that the fan-out starts for every video: its start, loading and masks included.
+On a GPU also the papers' network on 50 frames with 16 pairs an iteration.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from amd.adaptation import adapt
+from amd.data.synthetic import make_corpus
+from amd.distributed import fastest_precision
+from amd.losses import view_synthesis_loss
+from amd.model.amd import AMD
+from amd.model.inference import soft_masks
+from amd.params import Adapt
+from amd.profiles import load_profile, profile_path
+from benchmarks.clips import frames
+from benchmarks.limits import name
+from benchmarks.measure import Row, Setting, compared, goal, in_turn
+from benchmarks.workloads import architecture, checkpoint, floats, pairs, sane_model
+
+STEPS_SHARE = 0.95  # of the time is in training steps
+TWO_AT_ONCE = 1.8  # times one after the other, on two cores
+GPU_SECONDS = 10.0
+
+CLIP = (32, 144, 256)  # frames, height, width: the quickstart's
+
+
+def measure(setting: Setting) -> Iterator[Row]:
+    """Rows in this process, then of programs."""
+    settings, size = load_profile("quickstart").adapt, CLIP
+    if setting.quick:
+        settings, size = settings.model_copy(update={"iterations": 2, "pairs": 1, "crop": 48}), (4, 72, 128)
+    model = sane_model(architecture("quickstart", setting.quick)).to(setting.device)
+    with threads(settings.threads):
+        yield steps_row(setting, model, settings, frames(*size))
+        yield from growth_with_frames(setting, model, settings, size)
+        if not setting.quick:
+            yield from program_rows(setting, model, settings)
+    if setting.device.type == "cuda":
+        yield gpu_row(setting)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """torch on `number` threads, as a fan-out's program has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def steps_row(setting: Setting, model: AMD, settings: Adapt, images: np.ndarray) -> Row:
+    """`adapt` against as many training steps on a batch that lies ready."""
+    some = max(1, settings.iterations // 4)
+    calls = {"adapt": partial(adapt, model, list(images), settings), "steps": training_steps(model, settings, some)}
+    times = in_turn(setting, calls, 30, 2, warm_up=False)
+    precision = name(fastest_precision(settings.precision, setting.device))
+    return compared(
+        "adaptation",
+        f"small network, {settings.iterations} iterations of {settings.pairs} pairs, {precision}, "
+        f"{settings.threads} thread",
+        times,
+        "adapt",
+        "steps",
+        work=settings.iterations / some,
+        against="its training steps alone, in proportion",
+        items=settings.iterations,
+        item="iterations",
+        target=STEPS_SHARE,
+    )
+
+
+def training_steps(model: AMD, settings: Adapt, number: int) -> Callable[[], None]:
+    """A function that makes `number` of adaptation's training steps and nothing else."""
+    device = next(model.parameters()).device
+    model = sane_model(model.architecture).to(device)
+    optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
+    precision = fastest_precision(settings.precision, device)
+    first, second = floats(pairs(settings.pairs, settings.crop), device)
+
+    def run() -> None:
+        for _ in range(number):
+            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                output = model(first, second)
+            loss = view_synthesis_loss(output, first, second)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+
+    return run
+
+
+def growth_with_frames(setting: Setting, model: AMD, settings: Adapt, size: tuple[int, int, int]) -> Iterator[Row]:
+    """As many iterations on four times the frames take as long, but for the frames' own handling."""
+    number, height, width = size
+    settings = settings.model_copy(update={"iterations": min(20, settings.iterations)})
+    clips = {n: list(frames(n, height, width)) for n in (number, 4 * number)}
+    times = in_turn(setting, {str(n): partial(adapt, model, clip, settings) for n, clip in clips.items()}, 15, 2)
+    case = f"{settings.iterations} iterations on {4 * number} frames"
+    against = f"{settings.iterations} iterations on {number} frames"
+    yield compared("adaptation", case, times, str(4 * number), str(number), against=against)
+
+
+def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]:
+    """One program, and two at once."""
+    corpus = load_profile("quickstart").corpus
+    root = setting.scratch / "corpus"
+    make_corpus(root, corpus.model_copy(update={"train_clips": 1, "heldout_clips": 2}))
+    checkpoint(setting.scratch / "model.safetensors", model)
+    images = [torch.from_numpy(frame) for frame in frames(*CLIP)]
+
+    def work() -> None:
+        adapt(model, [image.numpy() for image in images], settings)
+        for image in images:
+            soft_masks(model, image, None)
+
+    runs = count()
+    calls = {
+        "work": work,
+        "one": lambda: run_programs(setting.scratch, ["clip-0000"], next(runs)),
+        "two": lambda: run_programs(setting.scratch, ["clip-0000", "clip-0001"], next(runs)),
+    }
+    times = in_turn(setting, calls, 60, 1, warm_up=False)
+    case = f"the program of one video, {settings.iterations} iterations and masks"
+    against = "the same in a process that runs already"
+    yield compared("adaptation", case, times, "one", "work", against=against, items=1, item="videos")
+    yield compared(
+        "adaptation",
+        "2 videos at once, 1 thread each",
+        times,
+        "two",
+        "one",
+        work=2,
+        against="one after the other",
+        items=2,
+        item="videos",
+        target=TWO_AT_ONCE,
+    )
+
+
+def run_programs(scratch: Path, sequences: list[str], run: int) -> None:
+    """The program of every sequence at once, as flows.adapt starts it."""
+    environment = os.environ | {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+
+    def start(sequence: str) -> None:
+        command = [sys.executable, "-m", "stages.adapt_video", "--dataset", "davis2016", "--sequence", sequence]
+        command += ["--model", scratch / "model.safetensors", "--root", scratch / "corpus/heldout"]
+        command += ["--out", scratch / f"adapted-{run}", "--params", profile_path("quickstart")]
+        subprocess.run(command, check=True, env=environment, stderr=subprocess.DEVNULL)
+
+    with ThreadPoolExecutor(len(sequences)) as pool:
+        list(pool.map(start, sequences))
+
+
+def gpu_row(setting: Setting) -> Row:
+    """The papers' network on 50 frames of 480p, 100 iterations of 16 pairs, in the fastest precision."""
+    settings = load_profile("paper").adapt.model_copy(update={"pairs": 16, "precision": "auto"})
+    model = sane_model(architecture("ResNet-50")).to(setting.device)
+    clip = list(frames(50, 480, 854))
+    times = in_turn(setting, {"adapt": partial(adapt, model, clip, settings)}, 40, 2, warm_up=False)
+    case = f"ResNet-50, 50 frames of 854x480, {settings.iterations} iterations of {settings.pairs} pairs"
+    return goal("adaptation", case, times["adapt"], GPU_SECONDS, items=settings.iterations, item="iterations")

@@ -1,0 +1,59 @@
+"""Prefect tasks that run one program each: its output in a log, its end as the task's state, again where that helps.
+
+A program that ends with status 2 refuses its input: the state is named Refused, and it is not run again.
+"""
+
+from flows import settings  # noqa: F401 - before Prefect
+
+# isort: split
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import Task
+from prefect.client.schemas.objects import TaskRun
+from prefect.runtime import task_run
+from prefect.states import Completed, Failed, State
+
+from flows.processes import Programs
+
+REFUSED = "Refused"
+
+
+def run_program(
+    programs: Programs, command: Sequence[str], log: Path, timeout_s: float, limit: str, **options: Any
+) -> State:
+    """Run a program (`options` as for Popen) with its output at the end of `log`; a failed state says why.
+
+    `limit` is the name of the parameter that `timeout_s` is.
+    """
+    with log.open("a") as output:
+        output.write(f"--- attempt {task_run.run_count or 1}: {' '.join(command)}\n")
+        output.flush()
+        try:
+            status = programs.run(command, timeout_s, stdout=output, stderr=subprocess.STDOUT, **options)
+        except subprocess.TimeoutExpired:
+            return Failed(message=f"not finished after {timeout_s:g} s ({limit})")
+    if status == 0:
+        return Completed(message="done")
+    return Failed(name=REFUSED if status == 2 else None, message=_reason(status, log))
+
+
+def retried(task: Task, retries: int) -> Task:
+    """A task of `run_program` that is tried again after crashes and timeouts."""
+    return task.with_options(retries=retries, retry_condition_fn=_may_help)
+
+
+def _may_help(_task: Task, _run: TaskRun, state: State) -> bool:
+    return state.name != REFUSED
+
+
+def _reason(status: int, log: Path) -> str:
+    """Why a program ended with `status`: the signal, or the last line it wrote."""
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name} (SIGKILL: most often memory)"
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    last = next((line for line in reversed(lines) if line), "")
+    return last.removeprefix("error: ") if not last.startswith("---") else f"exit status {status}"

@@ -1,0 +1,45 @@
+"""Stage embedding: the instance embedding network trained on images with instances.
+
+params: embedding; deps: the folders in embedding.data; out: models/embedding_trained.safetensors.
+"""
+
+import json
+from pathlib import Path
+
+from amd.data.image_sets import VOC_LISTS
+from amd.errors import UserError
+from amd.files import read_json, sha256
+from amd.params import Embedding, Params
+from amd.tracking import Run
+from stages import input_tags, run_stage
+from stages.trainings import run_training
+
+CHECKPOINT = Path("models/embedding_trained.safetensors")
+HISTORY = Path("metrics/embedding.json")
+SCHEDULING = {"readers", "checkpoint_every", "log_every", "embed_short_edge", "name"}  # what weights do not depend on
+
+
+def main(params: Params, run: Run) -> None:
+    """Train, or go on training after an interruption."""
+    options = {"--out": CHECKPOINT, "--history": HISTORY, "--lineage": json.dumps(input_tags(params))}
+    run_training("amd.transfer.embedding_training", made_from(params.embedding), options, params.embedding.processes)
+    run.metrics({key: value for key, value in read_json(HISTORY).items() if key != "curve"})
+    run.artifact(HISTORY)
+
+
+def made_from(settings: Embedding) -> list:
+    """What a training is made from: parameters, lists of images, weights to start from.
+
+    Raises UserError when a list of images is not there.
+    """
+    lists = [Path(root) / VOC_LISTS / "train.txt" for root in settings.data]
+    for path in lists:
+        if not path.is_file():
+            raise UserError(f"{path}: no such list; embedding.data names folders in the layout of Pascal VOC")
+    start = settings.start
+    weights = sha256(start) if start and Path(start).is_file() else start
+    return [settings.model_dump(exclude=SCHEDULING), [sha256(path) for path in lists], weights]
+
+
+if __name__ == "__main__":
+    run_stage("embedding", main)

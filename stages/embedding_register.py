@@ -1,0 +1,28 @@
+"""Stage embedding_register: the instance embedding becomes a version in the registry, under a name of its own.
+
+params: embedding.name, register.max_drop; deps: models/embedding.safetensors; out: metrics/embedding_register.json.
+"""
+
+from pathlib import Path
+
+from amd.files import write_json
+from amd.params import Params
+from amd.registry import CHAMPION
+from amd.registry.embedding import register_embedding
+from amd.tracking import Run
+from stages import run_stage
+
+CHECKPOINT = Path("models/embedding.safetensors")
+
+
+def main(params: Params, run: Run) -> None:
+    """Register, and tell what the gates said."""
+    result = register_embedding(CHECKPOINT, params.embedding.name, params.register_.max_drop, run)
+    alias = CHAMPION if result.promoted else None
+    outcome = {"name": result.name, "version": result.version, "alias": alias, "promoted": result.promoted}
+    write_json("metrics/embedding_register.json", outcome | {"reason": result.reason, "uri": result.uri})
+    print(f"{result.uri} {'is now the champion' if result.promoted else 'is not the champion'}: {result.reason}")
+
+
+if __name__ == "__main__":
+    run_stage("embedding_register", main)

@@ -1,0 +1,44 @@
+"""Stage embedding_score: how well the embeddings tell held-out instances apart, kept with the weights.
+
+params: embedding.data, embedding.embed_short_edge; deps: models/embedding_trained.safetensors and the folders' val
+lists; outs: models/embedding.safetensors, metrics/embedding_score.json, a picture.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from amd.data.instances import open_instances
+from amd.distributed import process_group
+from amd.files import write_json
+from amd.params import Params
+from amd.tracking import Run
+from amd.transfer.embedding_checkpoint import load_embedding, save_embedding
+from amd.transfer.embedding_score import score_embedding
+from stages import run_stage
+
+TRAINED = Path("models/embedding_trained.safetensors")
+CHECKPOINT = Path("models/embedding.safetensors")
+SCORES = Path("metrics/embedding_score.json")
+
+
+def main(params: Params, run: Run) -> None:
+    """Score every folder's val images and write the finished checkpoint."""
+    settings = params.embedding
+    network, info = load_embedding(TRAINED)
+    scores = {}
+    with process_group(settings.device) as process:
+        network.to(process.device)
+        for root in settings.data:
+            images = open_instances([Path(root)], "val", info.architecture.classes)
+            scores[root] = score_embedding(network, images, settings.embed_short_edge)
+    save_embedding(CHECKPOINT, network, replace(info, short_edge=settings.embed_short_edge, scores=scores))
+    write_json(SCORES, scores)
+    for number, values in enumerate(scores.values()):
+        prefix = f"val{number}_" if len(scores) > 1 else ""
+        numbers = {key: value for key, value in values.items() if isinstance(value, float)}
+        run.metrics({prefix + key: value for key, value in numbers.items()})
+    run.artifact(SCORES)
+
+
+if __name__ == "__main__":
+    run_stage("embedding_score", main)

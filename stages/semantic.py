@@ -1,0 +1,65 @@
+"""Stage semantic: one fine-tuning for semantic segmentation, as semantic/dvc.yaml names it.
+
+In: params.semantic, and the start, augmentation and seed of the command line. Out: models/semantic/<name>/ with the
+model and its history; empty where no dataset is configured.
+"""
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+from amd.files import read_json, sha256
+from amd.params import Params
+from amd.semantic import SCRATCH
+from amd.tracking import Run
+from stages import input_tags, run_stage
+from stages.trainings import run_training
+
+MODELS = Path("models/semantic")
+MODEL, HISTORY = "model.safetensors", "history.json"
+NO_DATASET = "semantic.root is empty: no dataset to fine-tune on"
+
+
+def main(start: str, augmentation: str, seed: int, params: Params, run: Run) -> None:
+    """Fine-tune, or go on after an interruption."""
+    out = MODELS / f"{start}-{augmentation}-{seed}"
+    out.mkdir(parents=True, exist_ok=True)
+    if params.semantic.root is None:
+        print(f"semantic: skipped; {NO_DATASET}")
+        return
+    weights = {entry.name: Path(entry.file) for entry in params.semantic.starts}.get(start)
+    options = {
+        "--start": start,
+        "--augmentation": augmentation,
+        "--seed": seed,
+        "--out": out / MODEL,
+        "--history": out / HISTORY,
+        "--lineage": json.dumps(input_tags(params)),
+    }
+    made_from = [
+        params.model.model_dump(),
+        params.semantic.model_dump(exclude={"starts", "augmentations", "seeds"}),
+        sha256(weights) if weights else SCRATCH,
+        [start, augmentation, seed],
+    ]
+    if weights:
+        options |= {"--weights": weights}
+    run_training("amd.semantic_training", made_from, options, params.semantic.processes)
+    last = read_json(out / HISTORY)["curve"][-1]
+    run.metrics({"loss": last["loss"], "accuracy": last["accuracy"]})
+    run.artifact(out / HISTORY)
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.semantic", description="One fine-tuning.")
+    parser.add_argument("start", help=f"{SCRATCH}, or the name of one of params.semantic.starts")
+    parser.add_argument("augmentation", choices=("light", "heavy"))
+    parser.add_argument("seed", type=int)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    chosen = vars(options())
+    run_stage("semantic_" + "_".join(map(str, chosen.values())), partial(main, *chosen.values()))

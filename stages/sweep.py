@@ -1,0 +1,75 @@
+"""Stage sweep: one pretraining with another number of segments, as sweep/dvc.yaml names it.
+
+In: the shards of the pipeline, params.yaml, and the number on the command line. Out: models/sweep/c<number>/ with the
+checkpoint, whose object segment is chosen as ever, the history of the training, and the parameters that made it.
+"""
+
+import argparse
+import io
+import json
+from functools import partial
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from amd.files import read_json, sha256, write_text
+from amd.params import Params
+from amd.tracking import Run
+from stages import input_tags, run_stage
+from stages.objectness import store_object
+from stages.pretrain import INDEX
+from stages.trainings import run_training
+
+MODELS = Path("models/sweep")
+CHECKPOINT, HISTORY = "amd.safetensors", "history.json"
+
+
+def main(segments: int, params: Params, run: Run) -> None:
+    """Pretrain, or go on after an interruption, and choose the object segment."""
+    params = with_segments(params, segments)
+    out = model_folder(segments)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "params.yaml", as_yaml(params))
+    options = {
+        "--params": out / "params.yaml",
+        "--index": INDEX,
+        "--out": out / "pretrained.safetensors",
+        "--history": out / HISTORY,
+        "--lineage": json.dumps(input_tags(params)),
+    }
+    made_from = [params.model.model_dump(), params.pretrain.model_dump(), sha256(INDEX)]
+    run_training("amd.pretraining", made_from, options, params.pretrain.processes)
+    rows = store_object(out / "pretrained.safetensors", out / CHECKPOINT, params)
+    (out / "pretrained.safetensors").unlink()
+    run.metrics({"loss": read_json(out / HISTORY)["loss"], "segments": len(rows)})
+    run.artifact(out / HISTORY)
+
+
+def with_segments(params: Params, segments: int) -> Params:
+    """The parameters of a pretraining from scratch with `segments` segments and the sweep's iterations."""
+    iterations = params.sweep.iterations or params.pretrain.iterations
+    return params.model_copy(
+        update={
+            "model": params.model.model_copy(update={"segments": segments}),
+            "pretrain": params.pretrain.model_copy(update={"iterations": iterations, "start": None}),
+        }
+    )
+
+
+def model_folder(segments: int) -> Path:
+    """Where the model with `segments` segments lies."""
+    return MODELS / f"c{segments}"
+
+
+def as_yaml(params: Params) -> str:
+    """The text of a parameter file."""
+    text = io.StringIO()
+    YAML(typ="safe").dump(params.model_dump(by_alias=True), text)
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m stages.sweep", description="One pretraining of the sweep.")
+    parser.add_argument("segments", type=int, help="the number of segments")
+    number = parser.parse_args().segments
+    run_stage(f"sweep_c{number}", partial(main, number))

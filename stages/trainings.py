@@ -1,0 +1,29 @@
+"""A training as part of a stage: in several processes where asked, and gone on with after a kill."""
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from amd.distributed import launch
+from amd.files import run_lock
+
+STATES = Path(".amd")
+
+
+def run_training(module: str, made_from: Any, options: Mapping[str, Any], processes: int) -> None:
+    """Run `python -m module` with `options` and --state, whose folder is named by what the training is made from.
+
+    `made_from` is plain data: a training goes on only from a state of the very same. Ends this process with the
+    training's status when that is not 0; UserError while another run is at this training.
+    """
+    key = hashlib.sha256(json.dumps([module, made_from], sort_keys=True).encode()).hexdigest()[:16]
+    state = STATES / module.removeprefix("amd.") / key
+    words = [str(word) for pair in (options | {"--state": state / "state.safetensors"}).items() for word in pair]
+    with run_lock(STATES / "locks" / key, module):
+        if status := launch(module, words, processes):
+            sys.exit(status)
+        shutil.rmtree(state, ignore_errors=True)
