@@ -1,6 +1,6 @@
 # make run: the whole pipeline on the built-in corpus.  make test: the tests.  make bench: how fast.
 # make services: MLflow, Prefect and a worker, until make services-stop (docs/operations.md).
-# Each sets up what it needs.
+# Each sets up what it needs; Python compiles what it imports, pip would compile everything.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 # Tests run on every core at once: one thread each.
 test: export OMP_NUM_THREADS := 1
 
-.PHONY: run test bench lint services services-stop clean
+.PHONY: run test bench faults fuzz lint services services-stop clean
 
 run: $(VENV)/.run
 	dvc repro
@@ -34,20 +34,27 @@ services: $(VENV)/.run
 services-stop:
 	python -m flows.services stop
 
+# Tens of minutes, and some minutes; what they find is printed with the command that repeats it.
+faults: $(VENV)/.run
+	python -m faults --series 3
+
+fuzz: $(VENV)/.run
+	python -m fuzz
+
 lint: $(VENV)/.dev
 	ruff format --check .
 	ruff check .
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
 	@# An independent F-beta and MAE to test ours against; it asks for older packages than it needs.
-	$(BIN)/python -m pip install --quiet --no-deps pysodmetrics==1.6.2
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps pysodmetrics==1.6.2
 	touch $@ $(VENV)/.run
 
 clean:

@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 INTERRUPTED = "interrupted; the same command continues"
@@ -27,6 +28,15 @@ class UserError(Exception):
 
 class Interrupted(KeyboardInterrupt):
     """A signal arrived and everything worth keeping was saved; the text says how to go on."""
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """What the system refuses (a folder that may only be read, a disk that is gone) as a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{error.filename or 'the system'}: {error.strerror or error}") from error
 
 
 def exit_on_user_error(function: Callable[..., None]) -> Callable[..., None]:

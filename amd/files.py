@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             part.chmod(0o644)  # mkstemp makes private files
             _fsync(part)
             part.replace(path)
-    except OSError as error:
+    except Exception as error:
         raise_if_disk_full(error, path)
         raise
     finally:
@@ -79,10 +80,16 @@ def _claimed(handle: int) -> Iterator[None]:
         os.close(handle)
 
 
-def raise_if_disk_full(error: OSError, path: Path) -> None:
+def raise_if_disk_full(error: Exception, path: Path) -> None:
     """Turn "no space left on device" into a UserError that names `path`."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _errno(error) in (errno.ENOSPC, errno.EDQUOT):
         raise UserError(f"{path}: no space left on the disk; free some and run the same command again") from error
+
+
+def _errno(error: Exception) -> int | None:
+    """The system's number of an error; libraries in Rust, such as safetensors, have it in their text alone."""
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return error.errno if isinstance(error, OSError) else int(said[1]) if said else None
 
 
 def _fsync(path: Path) -> None:

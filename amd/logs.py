@@ -32,11 +32,11 @@ INTERRUPTED = 130  # exit status of a program that a signal ended
 
 
 @contextmanager
-def logged(stage: str, run: str | None = None, **fields: Any) -> Iterator[None]:
+def logged(stage: str, run: str | None = None, again: str = "dvc repro", **fields: Any) -> Iterator[None]:
     """Log the start (with `fields`) and the end of the body; what is logged inside, also by children, is `stage`'s.
 
     `run` names the run where it is not known yet (see run_id). An error that leaves the body is logged, and gets a
-    note that says where the log is and how to go on.
+    note that says where the log is and that the command `again` goes on.
     """
     outer = {name: os.environ.get(name) for name in (PIPELINE_VARIABLE, STAGE_VARIABLE)}
     _set_environment({PIPELINE_VARIABLE: run or run_id(), STAGE_VARIABLE: stage})
@@ -50,7 +50,7 @@ def logged(stage: str, run: str | None = None, **fields: Any) -> Iterator[None]:
             event("interrupted", "warning", reason=str(error))
         else:
             event("failed", "error", reason=str(error), kind=type(error).__name__)
-            error.add_note(f"log: {EVENTS} (run {run_id()}); continue with: dvc repro")
+            error.add_note(f"log: {EVENTS} (run {run_id()}); continue with: {again}")
         raise
     finally:
         _set_environment(outer)

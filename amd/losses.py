@@ -33,15 +33,25 @@ def flow_loss(forward: list[Tensor], backward: list[Tensor], first: Tensor, seco
             torch.cat((first, second)).float(), forward[0].shape[-2:], mode="bilinear", align_corners=True
         )
         seen = torch.cat((visibility(backward[0]), visibility(forward[0])))
-        total = targets.new_zeros(())
+        target, total = targets, targets.new_zeros(())
         for ahead, back in zip(forward, backward, strict=True):
             flow = torch.cat((ahead, back)).float()
             size = flow.shape[-2:]
-            target = F.interpolate(targets, size, mode="area")
+            target = shrunk(target, size)
             source = torch.cat((target[batch:], target[:batch]))
             visible = F.interpolate(seen, size, mode="nearest")
             total = total + photometric(target, warp(source, flow), visible, batch)
         return total / 2
+
+
+def shrunk(images: Tensor, size: torch.Size) -> Tensor:
+    """Images B,C,H,W averaged to `size`; of an integer factor, which levels have, by the faster of two equal ways."""
+    if images.shape[-2:] == size:
+        return images
+    down, across = images.shape[-2] // size[0], images.shape[-1] // size[1]
+    if images.shape[-2:] == (down * size[0], across * size[1]):
+        return F.avg_pool2d(images, (down, across))
+    return F.interpolate(images, size, mode="area")
 
 
 def photometric(target: Tensor, predicted: Tensor, visible: Tensor, batch: int) -> Tensor:

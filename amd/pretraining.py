@@ -16,7 +16,7 @@ from amd.checkpoint import ModelInfo, fill, read_checkpoint, save_checkpoint
 from amd.data.reader import Batch, PairReader, to_float
 from amd.data.transforms import PairTransform
 from amd.distributed import Process, fastest_precision, process_group, synchronise_batch_norm
-from amd.errors import exit_on_user_error
+from amd.errors import exit_on_user_error, system_errors
 from amd.files import write_json
 from amd.losses import view_synthesis_loss
 from amd.model.amd import AMD, AMDOutput, Architecture
@@ -124,6 +124,7 @@ def summary(progress: Progress, settings: Pretrain, processes: int) -> dict:
 
 
 @exit_on_user_error
+@system_errors()
 def main() -> None:
     """One process of a pretraining."""
     from amd.training_pictures import PretrainWatcher

@@ -42,9 +42,11 @@ def end_group(process: subprocess.Popen, grace_s: float) -> None:
     """End every process of the group that `process` leads, and reap `process`."""
     signal_group(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
+    pause = POLL_S / 64  # most groups are gone at once
     while _group_lives(process.pid) and time.monotonic() < deadline:
         process.poll()
-        time.sleep(POLL_S)
+        time.sleep(pause)
+        pause = min(2 * pause, POLL_S)
     signal_group(process.pid, signal.SIGKILL)
     process.wait()
     process.stdin.close()

@@ -31,6 +31,7 @@ from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from amd.errors import UserError
+from amd.files import atomic_path
 from amd.logs import run_id
 from amd.params import Params
 from amd.processes import identity, is_alive, is_of_this_machine
@@ -43,7 +44,8 @@ RUN_VARIABLE = "AMD_MLFLOW_RUN"  # tells a child process which run to log to
 BATCH = 100  # parameters or tags that MLflow takes at once
 VERSIONS = ("torch", "numpy", "dvc", "prefect", "mlflow-skinny", "decord", "webdataset", "pyarrow")
 
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every new store's tables
+# It tells of every new store's tables, and gives a traceback of what it then raises (see store_errors).
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,26 @@ def connect(create: bool = True) -> MlflowClient:
         raise UserError(f"{database}: no such MLflow store; run in the project's folder or set MLFLOW_TRACKING_URI")
     try:
         with store_errors(uri), _store_lock(uri):
-            client = MlflowClient(uri)  # makes the tables
-            if client.get_experiment_by_name(EXPERIMENT) is None:
-                location = str(database.parent / "mlartifacts") if database else None
-                client.create_experiment(EXPERIMENT, artifact_location=location)
+            if database and not database.exists():
+                _make_database(database)
+            return _open_store(uri, database)
     except OSError as error:
         raise _store_error(uri, error) from None
+
+
+def _make_database(path: Path) -> None:
+    """An SQLite store that is whole or absent: MLflow cannot go on with tables that were made half."""
+    for left in path.parent.glob(f".{path.name}.*.part*"):  # by one that was killed; this one holds the lock
+        left.unlink()
+    with atomic_path(path) as part:
+        _open_store(f"sqlite:///{part}", path)
+
+
+def _open_store(uri: str, database: Path | None) -> MlflowClient:
+    client = MlflowClient(uri)  # makes the tables
+    if client.get_experiment_by_name(EXPERIMENT) is None:
+        location = str(database.parent / "mlartifacts") if database else None
+        client.create_experiment(EXPERIMENT, artifact_location=location)
     return client
 
 

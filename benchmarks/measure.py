@@ -210,10 +210,10 @@ def _peak_mb(function: Callable[..., Any], *arguments: Any) -> float:
     if cuda := _cuda_in_use():
         return cuda.max_memory_allocated() / 2**20
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return max(_high_water_mark_mb(), children)
+    return max(high_water_mark_mb(), children)
 
 
-def _high_water_mark_mb() -> float:
+def high_water_mark_mb() -> float:
     """This process's largest resident size. getrusage's own figure starts from its parent's size: exec keeps it."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

@@ -95,8 +95,12 @@ def whole_frame(frame: FrameFeatures) -> np.ndarray:
 
 
 def features(height: int, width: int, image_height: int = HEIGHT, image_width: int = WIDTH) -> FrameFeatures:
-    """A frame of the built-in corpus's kind with 64 smooth channels that follow its colours, and an object's blob."""
-    first, second = frames(2, image_height, image_width)
+    """A frame of the built-in corpus's kind with 64 smooth channels that follow its colours, and an object's blob.
+
+    Its noise is that of a camera: the CRF's lattice then has as many points as one of a natural image (300,000).
+    """
+    noise = np.random.default_rng(1).normal(0, 3, (2, image_height, image_width, 3))
+    first, second = np.clip(frames(2, image_height, image_width) + noise, 0, 255).astype(np.uint8)
     small = cv2.resize(first, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     rng = np.random.default_rng(0)
     grain = cv2.GaussianBlur(rng.normal(size=(height, width, 64)).astype(np.float32), (0, 0), 2)

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from amd.data.benchmarks import Sequence, open_benchmark
 from amd.errors import UserError
 from amd.files import run_lock, sha256, write_json
-from amd.logs import event
+from amd.logs import event, run_id
 from amd.params import DEFAULT_PATH, Adapt, Params, load_params
 from amd.progress import progress
 from amd.tracking import Run, attached_run
@@ -46,7 +46,7 @@ def main(params: Params, run: Run) -> None:
         adapt_videos()
 
 
-@flow(name="adapt-videos", persist_result=False)
+@flow(name="adapt-videos", flow_run_name=run_id, persist_result=False)
 def adapt_videos(
     model: Path = MODEL, out: Path = OUT, metrics: Path = METRICS, params: Path = DEFAULT_PATH
 ) -> dict[str, Any]:

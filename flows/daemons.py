@@ -7,6 +7,7 @@ started at. Numbers come again; a process that has the number but another start 
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import psutil
 from amd.errors import UserError
 from amd.files import read_json, write_json
 
+POLL_S = 0.2
 CLOCK_S = 1.0  # start times are reckoned from the boot's, which a corrected clock shifts a little
 
 
@@ -51,10 +53,13 @@ def stop_daemon(folder: Path, name: str, grace_s: float) -> bool:
     """End the daemon and every process below it, by SIGKILL after `grace_s` seconds; whether it ran."""
     process = find_daemon(folder, name)
     if process is not None:
-        tree = [process, *process.children(recursive=True)]
-        for each in tree:
-            _send(each, signal.SIGTERM)
-        _, stubborn = psutil.wait_procs(tree, grace_s)
+        alive, told, deadline = {process}, set(), time.monotonic() + grace_s
+        while alive and time.monotonic() < deadline:
+            for each in _with_children(alive) - told:  # also what was started since
+                _send(each, signal.SIGTERM)
+                told.add(each)
+            alive = set(psutil.wait_procs(told, POLL_S)[1])
+        stubborn = _with_children(alive)
         for each in stubborn:
             _send(each, signal.SIGKILL)
         psutil.wait_procs(stubborn)
@@ -71,6 +76,14 @@ def last_line(folder: Path, name: str) -> str:
     """The last line that a daemon wrote."""
     lines = log_file(folder, name).read_text(errors="replace").split(os.linesep)
     return next((line.strip() for line in reversed(lines) if line.strip()), "nothing written")
+
+
+def _with_children(processes: set[psutil.Process]) -> set[psutil.Process]:
+    found = set(processes)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            found.update(process.children(recursive=True))
+    return found
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

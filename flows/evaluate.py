@@ -11,7 +11,6 @@ from flows import settings  # noqa: F401 - before Prefect
 import hashlib
 import json
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,8 +25,8 @@ from prefect.runtime import flow_run
 from prefect.states import State
 
 from amd.errors import UserError
-from amd.files import read_json, write_json, write_text
-from amd.logs import PIPELINE_VARIABLE
+from amd.files import read_json, run_lock, write_json, write_text
+from amd.logs import logged
 from amd.params import load_params
 from flows.processes import Programs
 from flows.tasks import run_program
@@ -37,6 +36,7 @@ LOGS = Path(".amd/logs/evaluate")
 OUT = Path(".amd/evaluate")
 MODEL = "models:/amd@champion"
 LOOKED_AT = 200  # runs before
+AGAIN = "prefect deployment run evaluate/evaluate"  # what goes on after a failure
 
 
 @flow(name="evaluate", persist_result=False)
@@ -46,13 +46,18 @@ def evaluate(model: str = MODEL, benchmarks: dict[str, str] | None = None) -> li
     UserError, after all scores were logged, for a benchmark that could not be scored or whose J fell by more than
     register.max_drop.
     """
+    with logged("evaluate", str(flow_run.id), AGAIN, flow_run=flow_run.id):
+        return _evaluate(model, benchmarks)
+
+
+def _evaluate(model: str, benchmarks: dict[str, str] | None) -> list[dict[str, Any]]:
     from amd.tracking import stage_run  # MLflow takes seconds to import
     from flows.models import pin
 
     params, pinned = load_params(), pin(model)
     places = benchmarks or {params.data.benchmark: params.data.benchmark_root}
-    os.environ[PIPELINE_VARIABLE] = str(flow_run.id)
-    with stage_run("evaluate", {"benchmarks": places}, {"model": pinned.uri, "model.sha256": pinned.sha256}) as run:
+    lineage = {"model": pinned.uri, "model.sha256": pinned.sha256}
+    with run_lock(".amd/locks/evaluate", "evaluate"), stage_run("evaluate", {"benchmarks": places}, lineage) as run:
         states = _score_all(places, pinned.checkpoint, OUT / pinned.sha256[:16])
         scores = {name: score for name, (_, score) in states.items() if score is not None}
         rows = [_row(name, score, pinned.uri, _last(run, name, score)) for name, score in scores.items()]

@@ -8,7 +8,6 @@ decoded and segmented by programs of their own (stages.inbox_video) with limits 
 from flows import settings  # noqa: F401 - before Prefect
 
 # isort: split
-import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from amd.files import read_json
 from amd.inbox import RESULTS, SHEET, Job, finish, open_jobs
 from amd.inbox_rules import refuse_entry, refuse_name
-from amd.logs import PIPELINE_VARIABLE
+from amd.logs import logged
 from amd.params import Inbox, load_params
 from flows.processes import Programs
 from flows.tasks import retried, run_program
@@ -32,6 +31,7 @@ GRACE_S = 10.0
 LOGS = Path(".amd/logs/inbox")
 JOB_TAG = "amd.inbox"  # of the MLflow run of a dropped file: no file has two
 MODEL = "models:/amd@champion"
+AGAIN = "prefect deployment run inbox/inbox"  # what goes on after a failure
 
 
 class Work(NamedTuple):
@@ -53,7 +53,8 @@ def inbox(folder: Path = Path("inbox"), model: str = MODEL, adapt: int = 0) -> d
     with open_jobs(folder, limits.settle_s) as jobs:
         outcomes = _refuse(jobs, limits)
         if accepted := [job for job in jobs if job.id not in outcomes]:
-            outcomes |= _segment(accepted, model, adapt, limits)
+            with logged("inbox", str(flow_run.id), AGAIN, flow_run=flow_run.id):
+                outcomes |= _segment(accepted, model, adapt, limits)
     failed = sum(outcome != "done" for outcome in outcomes.values())
     get_run_logger().info("%d videos: %d done, %d failed", len(outcomes), len(outcomes) - failed, failed)
     return outcomes
@@ -84,7 +85,6 @@ def _segment(jobs: list[Job], model: str, adapt: int, limits: Inbox) -> dict[str
     pinned = pin(model)
     work = Work(pinned.checkpoint, adapt, limits)
     LOGS.mkdir(parents=True, exist_ok=True)
-    os.environ[PIPELINE_VARIABLE] = str(flow_run.id)
     lineage = {"model": pinned.uri, "model.sha256": pinned.sha256}
     outcomes: dict[str, str] = {}
     with (

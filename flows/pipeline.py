@@ -30,6 +30,7 @@ from flows.server import prefect_server
 
 DVC = (sys.executable, "-m", "dvc")
 GRACE_S = 60.0  # a stage that is told to end saves its state
+AGAIN = "python -m flows.pipeline"  # what goes on after a failure
 TAIL = 3  # lines of a failure: the stage's own error and DVC's
 NODE = re.compile(r'"([^"]+)";')
 EDGE = re.compile(r'"([^"]+)" -> "([^"]+)";')
@@ -53,7 +54,7 @@ def pipeline(targets: list[str] | None = None, force: bool = False) -> list[str]
 
     Runs in the current folder, a DVC project. Raises UserError with the last lines of the stage that failed.
     """
-    with logged("pipeline", str(flow_run.root_flow_run_id), flow_run=flow_run.id):
+    with logged("pipeline", str(flow_run.root_flow_run_id), AGAIN, flow_run=flow_run.id):
         stages = stage_order(targets or [])
         environment = _environment()
         for number, stage in enumerate(stages, 1):
@@ -72,7 +73,8 @@ def reproduce(stage: str, force: bool, environment: dict[str, str]) -> None:
         for line in filter(None, map(str.rstrip, process.stdout)):
             print(line, flush=True)
             logger.info(line)
-            tail.append(line)
+            if not line.startswith("log: "):  # the flow's own failure ends with that
+                tail.append(line)
         status = process.wait()
     if status != 0:
         raise UserError(f"stage {stage} failed; its last lines: {' | '.join(tail)}")

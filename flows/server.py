@@ -7,13 +7,14 @@ the flow then tries for minutes to tell it that it was interrupted. This one end
 from flows import settings
 
 # isort: split
+import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from prefect.events.worker import EventsWorker
@@ -27,6 +28,13 @@ HOST = "127.0.0.1"
 LOG = Path(".amd/logs/prefect.log")
 GRACE_S = 10.0
 POLL_S = 0.1
+RECORD_S = 120.0  # patience with a server that records slower than a flow ran
+LOOK_AGAIN_S = 1.0
+# One transaction a state, Prefect's default, falls behind a fan-out of short tasks.
+RECORDER = {
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
+}
 
 
 @contextmanager
@@ -43,17 +51,37 @@ def prefect_server() -> Iterator[None]:
     with ExitStack() as stack:
         log = stack.enter_context(LOG.open("w"))
         command = (*program, *spared)
-        process = stack.enter_context(process_group(command, GRACE_S, stdout=log, stderr=subprocess.STDOUT))
+        output = {"stdout": log, "stderr": subprocess.STDOUT}
+        process = stack.enter_context(process_group(command, GRACE_S, env=RECORDER | os.environ, **output))
         _wait_until_healthy(url, process)
         stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
         stack.callback(_send_the_rest)
         yield
+        _send_the_rest()
+        _wait_until_recorded(url)
 
 
 def _send_the_rest() -> None:
     """Prefect sends log lines and states in the background, and at exit tries for a minute to reach a server gone."""
     for worker in (APILogWorker, EventsWorker):
         worker.drain_all(timeout=GRACE_S)
+
+
+def _wait_until_recorded(url: str) -> None:
+    """The server takes what tasks report into a queue, which is lost when it ends: wait until their number stands."""
+    deadline, last = time.monotonic() + RECORD_S, None
+    with suppress(OSError):  # the record is not worth a failure
+        while (now := _ended_tasks(url)) != last and time.monotonic() < deadline:
+            last = now
+            time.sleep(LOOK_AGAIN_S)
+
+
+def _ended_tasks(url: str) -> bytes:
+    """The number of task runs that ended, as the server says it."""
+    body = b'{"task_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}}'
+    request = urllib.request.Request(f"{url}/task_runs/count", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=GRACE_S) as answer:
+        return answer.read()
 
 
 def _wait_until_healthy(url: str, process: subprocess.Popen) -> None:

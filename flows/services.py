@@ -131,6 +131,8 @@ def _prefect() -> Server:
     environment = _environment() | {
         "PREFECT_API_DATABASE_CONNECTION_URL": database or f"sqlite+aiosqlite:///{(FOLDER / 'prefect.db').resolve()}",
         "PREFECT_UI_API_URL": f"http://{HOST}:{port}/api",
+        # By default in the server's memory: after its restart a deployment whose run was cut off would never run again.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
     command = (sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port))
     return Server("prefect", port, "AMD_PREFECT_PORT", "/api/health", command, environment)

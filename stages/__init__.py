@@ -5,14 +5,13 @@ the log, and user errors as one line with exit status 2, followed by where the l
 """
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
-from amd.errors import UserError, announce_interrupts, exit_on_user_error
+from amd.errors import announce_interrupts, exit_on_user_error, system_errors
 from amd.files import remove_half_written, sha256
 from amd.logs import event, logged
 from amd.params import Params, load_params
@@ -48,15 +47,6 @@ def run_stage(name: str, body: Callable[[Params, "Run"], None]) -> None:
         body(params, run)
 
 
-@contextmanager
-def system_errors() -> Iterator[None]:
-    """What the system refuses (a folder that may only be read, a disk that is gone) as a UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{error.filename or 'the system'}: {error.strerror or error}") from error
-
-
 def input_tags(params: Params) -> dict[str, str]:
     """What the pipeline's state came from: DVC's hash of every locked dependency, and the parameters' hash."""
     from amd.tracking import params_hash
@@ -65,9 +55,10 @@ def input_tags(params: Params) -> dict[str, str]:
 
 
 def locked_hashes() -> dict[str, str]:
-    """Every output and dependency that dvc.lock names, with its hash; empty before the first run."""
-    if not LOCK.exists():
-        return {}
-    stages = (YAML(typ="safe").load(LOCK) or {}).get("stages", {})
-    entries = [entry for stage in stages.values() for key in ("deps", "outs") for entry in stage.get(key, [])]
-    return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
+    """Every output and dependency that a dvc.lock names, with its hash; the main pipeline has the last word."""
+    hashes: dict[str, str] = {}
+    for lock in (*sorted(Path().glob("*/dvc.lock")), LOCK):
+        stages = (YAML(typ="safe").load(lock) or {}).get("stages", {}) if lock.exists() else {}
+        entries = [entry for stage in stages.values() for key in ("deps", "outs") for entry in stage.get(key, [])]
+        hashes |= {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
+    return hashes

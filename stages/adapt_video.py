@@ -16,7 +16,7 @@ from amd.adaptation import adapt
 from amd.checkpoint import load_checkpoint
 from amd.data.benchmarks import Sequence, open_benchmark
 from amd.data.images import read_image
-from amd.errors import UserError, exit_on_user_error
+from amd.errors import UserError, exit_on_user_error, system_errors
 from amd.files import sha256
 from amd.params import DEFAULT_PATH, Adapt, load_params
 from amd.segmenter import segment_sequence
@@ -25,6 +25,7 @@ from stages.receipts import discard, origin, write_receipt
 
 
 @exit_on_user_error
+@system_errors()
 def main() -> None:
     """Read the command line, run, write the receipt."""
     options = _options()
@@ -69,10 +70,10 @@ def _options() -> argparse.Namespace:
 
 
 def _sequence(dataset: str, root: Path, name: str) -> Sequence:
-    for sequence in open_benchmark(dataset, root):
-        if sequence.name == name:
-            return sequence
-    raise UserError(f"{root}: {dataset} has no sequence {name!r} there")
+    found = open_benchmark(dataset, root, only=name)
+    if not found:
+        raise UserError(f"{root}: {dataset} has no sequence {name!r} there")
+    return found[0]
 
 
 if __name__ == "__main__":

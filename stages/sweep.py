@@ -30,18 +30,19 @@ def main(segments: int, params: Params, run: Run) -> None:
     out = model_folder(segments)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "params.yaml", as_yaml(params))
+    trained = out / "pretrained.safetensors"
     options = {
         "--params": out / "params.yaml",
         "--index": INDEX,
-        "--out": out / "pretrained.safetensors",
+        "--out": trained,
         "--history": out / HISTORY,
         "--lineage": json.dumps(input_tags(params)),
     }
     made_from = [params.model.model_dump(), params.pretrain.model_dump(), sha256(INDEX)]
-    run_training("amd.pretraining", made_from, options, params.pretrain.processes)
-    rows = store_object(out / "pretrained.safetensors", out / CHECKPOINT, params)
-    (out / "pretrained.safetensors").unlink()
-    run.metrics({"loss": read_json(out / HISTORY)["loss"], "segments": len(rows)})
+    choose = partial(store_object, trained, out / CHECKPOINT, params)
+    run_training("amd.pretraining", made_from, options, params.pretrain.processes, choose)
+    trained.unlink()
+    run.metrics({"loss": read_json(out / HISTORY)["loss"], "segments": segments})
     run.artifact(out / HISTORY)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,18 @@ from amd.files import run_lock
 STATES = Path(".amd")
 
 
-def run_training(module: str, made_from: Any, options: Mapping[str, Any], processes: int) -> None:
+def run_training(
+    module: str,
+    made_from: Any,
+    options: Mapping[str, Any],
+    processes: int,
+    then: Callable[[], object] = lambda: None,
+) -> None:
     """Run `python -m module` with `options` and --state, whose folder is named by what the training is made from.
 
-    `made_from` is plain data: a training goes on only from a state of the very same. Ends this process with the
-    training's status when that is not 0; UserError while another run is at this training.
+    `made_from` is plain data: a training goes on only from a state of the very same. `then` is what the stage makes of
+    the training; an interruption there costs no step of it. Ends this process with the training's status when that is
+    not 0; UserError while another run is at this training.
     """
     key = hashlib.sha256(json.dumps([module, made_from], sort_keys=True).encode()).hexdigest()[:16]
     state = STATES / module.removeprefix("amd.") / key
@@ -26,4 +33,5 @@ def run_training(module: str, made_from: Any, options: Mapping[str, Any], proces
     with run_lock(STATES / "locks" / key, module):
         if status := launch(module, words, processes):
             sys.exit(status)
+        then()
         shutil.rmtree(state, ignore_errors=True)

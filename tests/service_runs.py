@@ -29,10 +29,10 @@ class Services(NamedTuple):
 
 
 def environment(project: Path, **more: str) -> dict[str, str]:
-    """Of programs of the services in `project`: this repository's code, one thread, a worker that asks often."""
+    """Of programs of the services in `project`: this repository's code, one thread, loops that come round often."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PREFECT_", "AMD_"))}
-    quick = {"PREFECT_WORKER_QUERY_SECONDS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    return kept | quick | more
+    quick = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5"}
+    return kept | quick | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)} | more
 
 
 def services(action: str, project: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

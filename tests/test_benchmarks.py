@@ -55,6 +55,16 @@ def test_every_folder_without_a_list(davis: Path):
     assert [frame.name for frame in bear.scored_frames] == ["00001", "00002"]
 
 
+def test_one_sequence_alone_needs_no_other(davis: Path):
+    """A program a video reads its own folders, or n videos would read n times n."""
+    (davis / "Annotations/480p/dog-agility/00002.png").unlink()
+    with pytest.raises(UserError, match="dog-agility"):
+        open_benchmark("davis2016", davis)
+    (bear,) = open_benchmark("davis2016", davis, only="bear")
+    assert (bear.name, len(bear.frames)) == ("bear", 4)
+    assert open_benchmark("davis2016", davis, only="cow") == []
+
+
 def test_lists_say_which_and_in_what_order(davis: Path):
     write_list(davis, "dog-agility\n\nbear\n", "ImageSets/sequences.txt")
     assert [sequence.name for sequence in davis2016(davis)] == ["dog-agility", "bear"]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from layouts import LEFT, RIGHT, grey, save, write_fbms, write_segtrack, write_youtube
 
@@ -94,6 +95,8 @@ def test_duts_pairs(tmp_path: Path):
     save(tmp_path / "D/DUTS-TE-Image/a.jpg")
     save(tmp_path / "D/DUTS-TE-Mask/a.png", grey(LEFT))
     (image,) = open_images("duts", tmp_path / "D")
+    assert (read_truth(image) == LEFT).all()
+    save(tmp_path / "D/DUTS-TE-Mask/a.png", np.where(LEFT, 200, 60).astype(np.uint8))  # soft edges are halved
     assert (read_truth(image) == LEFT).all()
     with pytest.raises(UserError, match=f"did you mean {tmp_path / 'D'}"):
         open_images("duts", tmp_path)

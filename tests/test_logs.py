@@ -99,6 +99,13 @@ def test_a_failure_ends_with_the_log_and_how_to_go_on(capsys: pytest.CaptureFixt
     assert failed["reason"] == "clip.mp4: is empty"
 
 
+def test_the_last_words_name_the_command_that_goes_on():
+    with pytest.raises(UserError) as error, logged("pipeline", "given", again="python -m flows.pipeline"):
+        raise UserError("no")
+    hint = "log: .amd/logs/events.jsonl (run given); continue with: python -m flows.pipeline"
+    assert error.value.__notes__ == [hint]
+
+
 def test_an_interruption_is_no_failure(capsys: pytest.CaptureFixture[str]):
     for ending in (KeyboardInterrupt("saved"), SystemExit(130)):
         with pytest.raises(type(ending)), logged("pretrain"):

@@ -134,16 +134,17 @@ def test_the_outcome_of_fine_tunings_and_of_the_sweep_in_words(metrics: Path):
     }
     write_json(metrics / "semantic.json", {"protocol": {"images": 25}, "mIoU": groups})
     write_json(metrics / "sweep.json", {"segments": {"4": {"label_free_J": 0.5}, "8": {"label_free_J": 0.25}}})
-    for name in ("sweep", "sweep_masks"):
-        write_image(metrics / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
+    for name, width in {"sweep": 600, "sweep_masks": 900}.items():
+        write_image(metrics / f"{name}.png", np.zeros((4, width, 3), np.uint8))
     (semantic,), (sweep,) = section_of(metrics, "semantic").parts, section_of(metrics, "sweep").parts
     assert semantic.lead == (
         "mIoU on 25 images, mean and deviation over 3 seeds: 0.250 ± 0.125 scratch-light, 0.500 amd-light."
     )
     assert ": 0.500 with 4, 0.250 with 8. One seed each." in sweep.lead
-    captions = list(section_of(metrics, "sweep").pictures)
-    assert captions[0] == "J against the number of segments."
-    assert captions[1].startswith("The segments of some frames")
+    curve, masks = section_of(metrics, "sweep").pictures
+    assert (curve.caption, curve.narrow) == ("J against the number of segments.", True)
+    assert masks.caption.startswith("The segments of some frames")
+    assert not masks.narrow
 
 
 def test_the_loss_of_the_adaptation_in_words(metrics: Path):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import pytest
@@ -15,7 +16,9 @@ from adapt_project import CLIPS, make_project, wanted, written
 from backends import HOST, free_ports
 from clips import encode
 from mlflow import MlflowClient
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 from ruamel.yaml import YAML
 from service_runs import Services, environment, prefect_client, run_deployment, running_services, services
@@ -39,6 +42,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 def tracked(running: Services, query: str) -> list:
     client = MlflowClient(running.mlflow)
     return client.search_runs([client.get_experiment_by_name("amd").experiment_id], query)
+
+
+def fired(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
+    """The runs of a deployment that its schedule made and that ended well."""
+    state = {"type": {"any_": ["COMPLETED"]}}
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id={"any_": [deployment]}, state=state))
+    return [run for run in runs if run.auto_scheduled]
 
 
 def daemons(running: Services) -> dict[str, int]:
@@ -79,17 +89,15 @@ def test_schedule_fires_by_itself_and_outlasts_a_restart(running: Services) -> N
         assert not schedule.active
         every = IntervalSchedule(interval=timedelta(seconds=20))
         client.update_deployment_schedule(deployment.id, schedule.id, active=True, schedule=every)
-        fired = FlowRunFilter(deployment_id={"any_": [deployment.id]}, state={"type": {"any_": ["COMPLETED"]}})
-        earlier = {run.id for run in client.read_flow_runs(flow_run_filter=fired)}
-        new = lambda: [run for run in client.read_flow_runs(flow_run_filter=fired) if run.id not in earlier]
-        wait_for(lambda: bool(new()), 240)
-        assert new()[0].auto_scheduled
-        again = services("start", running.project, running.environment)
-        assert again.returncode == 0, again.stderr
-        assert daemons(running) == before
-        (schedule,) = client.read_deployment_by_name("inbox/inbox").schedules
-        assert schedule.active
-        client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+        try:
+            wait_for(lambda: bool(fired(client, deployment.id)), 240)
+            again = services("start", running.project, running.environment)
+            assert again.returncode == 0, again.stderr
+            assert daemons(running) == before
+            (schedule,) = client.read_deployment_by_name("inbox/inbox").schedules
+            assert schedule.active
+        finally:
+            client.update_deployment_schedule(deployment.id, schedule.id, active=False)
 
 
 def test_every_deployment_says_what_it_is_and_is_off(running: Services) -> None:
@@ -148,3 +156,23 @@ def test_port_in_use_is_one_line(tmp_path: Path) -> None:
         "error: AMD_MLFLOW_PORT is 'x'"
     )
     assert not list(tmp_path.glob(".amd/services/*.pid"))
+
+
+def test_stop_ends_these_services_and_nothing_else(running: Services) -> None:
+    """The last test of this file."""
+    tree = [psutil.Process(pid) for pid in daemons(running).values()]
+    tree += [child for process in tree for child in process.children(recursive=True)]
+    assert len(tree) >= 4
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], cwd=running.project)
+    try:
+        stopped = services("stop", running.project, running.environment)
+        assert (stopped.returncode, stopped.stdout.splitlines()) == (
+            0,
+            ["worker is stopped", "prefect is stopped", "mlflow is stopped"],
+        )
+        assert not any(process.is_running() for process in tree)
+        assert bystander.poll() is None
+        assert services("status", running.project, running.environment).stdout.count("does not run") == 3
+    finally:
+        bystander.kill()
+        bystander.wait()

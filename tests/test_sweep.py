@@ -20,6 +20,7 @@ from amd.evaluation.vos import score_masks
 from amd.files import read_json
 from amd.params import load_params
 from stages import evaluate_sweep, run_stage, sweep
+from stages.trainings import run_training
 
 SMALL = {
     "corpus": {"train_clips": 2, "heldout_clips": 2, "frames": 5, "width": 96, "height": 64, "workers": 1},
@@ -82,6 +83,35 @@ def test_its_figures(project: Path):
     with Image.open(project / "metrics/sweep_masks.png") as masks:
         assert masks.width == 3 * 244 + 4  # frame, c = 3, c = 4
         assert np.asarray(masks.convert("RGB")).std() > 20
+
+
+TRAINING = """
+import argparse, pathlib
+parser = argparse.ArgumentParser()
+parser.add_argument("--state", type=pathlib.Path), parser.add_argument("--out", type=pathlib.Path)
+options = parser.parse_args()
+options.out.write_text("went on" if options.state.exists() else "began")
+options.state.parent.mkdir(parents=True, exist_ok=True)
+options.state.touch()
+"""
+
+
+def test_an_interruption_after_the_training_costs_no_step_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "some_training.py").write_text(TRAINING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+
+    def interrupted() -> None:
+        assert out.read_text() == "began"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_training("some_training", ["made from"], {"--out": out}, 1, interrupted)
+    run_training("some_training", ["made from"], {"--out": out}, 1)
+    assert out.read_text() == "went on"
+    run_training("some_training", ["made from"], {"--out": out}, 1)
+    assert out.read_text() == "began"  # nothing is left of a training that is through
 
 
 def test_dvc_runs_a_stage_a_number_on_the_shards_of_the_pipeline(tmp_path: Path):

@@ -36,18 +36,18 @@ DAVIS_ADVICE = "give the folder as downloaded, with frames and annotations at 48
 DAVIS_LINE = re.compile(r"/?JPEGImages/480p/([^/\s]+)/[^/\s]+\s+/?Annotations/480p/\1/[^/\s]+")
 
 
-def open_benchmark(name: str, root: Path | str, report: Report = refuse) -> list[Sequence]:
-    """The sequences of benchmark `name` (a key of READERS) under `root`.
+def open_benchmark(name: str, root: Path | str, report: Report = refuse, only: str | None = None) -> list[Sequence]:
+    """The sequences of benchmark `name` (a key of READERS) under `root`, or the one named `only` without the others.
 
     Raises UserError for an unknown name or a folder that is not laid out as the benchmark's download. What is missing
     within the layout goes to `report`.
     """
     if name not in READERS:
         raise UserError(f"{name}: no such benchmark; there are {', '.join(sorted(READERS))}")
-    return READERS[name](Path(root), report)
+    return READERS[name](Path(root), report, only)
 
 
-def davis2016(root: Path | str, report: Report = refuse) -> list[Sequence]:
+def davis2016(root: Path | str, report: Report = refuse, only: str | None = None) -> list[Sequence]:
     """DAVIS 2016 at 480p in its original layout: JPEGImages/480p and Annotations/480p.
 
     The sequences are those of ImageSets/480p/val.txt (the download's), else of ImageSets/sequences.txt
@@ -56,10 +56,10 @@ def davis2016(root: Path | str, report: Report = refuse) -> list[Sequence]:
     """
     root = Path(root)
     require_layout(root, "DAVIS 2016", (DAVIS_IMAGES, DAVIS_TRUTH), DAVIS_ADVICE)
-    return read_each(_davis_names(root, report), lambda name: _davis_sequence(root, name, report), report)
+    return read_each(_davis_names(root, report), lambda name: _davis_sequence(root, name, report), report, only)
 
 
-READERS: dict[str, Callable[[Path, Report], list[Sequence]]] = {
+READERS: dict[str, Callable[[Path, Report, str | None], list[Sequence]]] = {
     "davis2016": davis2016,
     "fbms59": fbms59,
     "segtrackv2": segtrackv2,

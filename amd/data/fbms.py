@@ -34,7 +34,7 @@ WHITE = (255, 255, 255)
 BACKGROUND_SCALE = re.compile(r"Scale of region 0\s*:\s*(\d{1,8})\b")
 
 
-def fbms59(root: Path | str, report: Report = refuse) -> list[Sequence]:
+def fbms59(root: Path | str, report: Report = refuse, only: str | None = None) -> list[Sequence]:
     """The sequences of Trainingset and Testset, or of the one that is there or given; no frame is left out.
 
     Frames without truth are not scored. Raises UserError for a folder of another layout; reports a sequence that is in
@@ -45,7 +45,7 @@ def fbms59(root: Path | str, report: Report = refuse) -> list[Sequence]:
         if folder.name in folders:
             report(f"{folder}: the same sequence as {folders[folder.name]}; keep one of them")
         folders.setdefault(folder.name, folder)
-    return read_each(folders, lambda name: _sequence(folders[name], report), report)
+    return read_each(folders, lambda name: _sequence(folders[name], report), report, only)
 
 
 def _sequence_folders(root: Path) -> list[Path]:

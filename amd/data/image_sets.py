@@ -1,10 +1,12 @@
 """Sets of single images with masks: in, a folder as downloaded; out, its images with their truth.
 
-duts: DUTS-TE-Image/*.jpg and DUTS-TE-Mask/*.png. voc2012: JPEGImages/, SegmentationClass/ (255 is void, to be read
-with amd.data.images.read_labels) and ImageSets/Segmentation/<split>.txt. folder: any images/ and masks/.
+duts: DUTS-TE-Image/*.jpg and DUTS-TE-Mask/*.png, grey, an object above 127. voc2012: JPEGImages/, SegmentationClass/
+(255 is void, to be read with amd.data.images.read_labels) and ImageSets/Segmentation/<split>.txt. folder: any images/
+and masks/.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from amd.data.sequences import (
@@ -21,6 +23,7 @@ from amd.errors import UserError
 
 VOC_LISTS = Path("ImageSets", "Segmentation")
 VOC_LABELS = Path("SegmentationClass")
+HALF = 127  # of a grey mask
 
 
 def open_images(name: str, root: Path | str, report: Report = refuse) -> list[BenchmarkFrame]:
@@ -32,7 +35,8 @@ def open_images(name: str, root: Path | str, report: Report = refuse) -> list[Be
 
 def duts(root: Path | str, report: Report = refuse) -> list[BenchmarkFrame]:
     """The test set of DUTS. Reports, naming the path, an image without mask and a mask without image."""
-    return _paired(Path(root), "the test set of DUTS", Path("DUTS-TE-Image"), Path("DUTS-TE-Mask"), report)
+    frames = _paired(Path(root), "the test set of DUTS", Path("DUTS-TE-Image"), Path("DUTS-TE-Mask"), report)
+    return [replace(frame, above=HALF) for frame in frames]  # edges of a mask may be soft
 
 
 def image_folder(root: Path | str, report: Report = refuse) -> list[BenchmarkFrame]:

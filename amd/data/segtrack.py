@@ -25,7 +25,7 @@ SUFFIXES = IMAGE_SUFFIXES | {".bmp"}
 IMAGES, TRUTH = Path("JPEGImages"), Path("GroundTruth")
 
 
-def segtrackv2(root: Path | str, report: Report = refuse) -> list[Sequence]:
+def segtrackv2(root: Path | str, report: Report = refuse, only: str | None = None) -> list[Sequence]:
     """Every folder of JPEGImages as a sequence; several objects are merged, no frame is left out.
 
     An object's folder may lack frames in which the object is away. Raises UserError for a folder of another layout;
@@ -36,7 +36,7 @@ def segtrackv2(root: Path | str, report: Report = refuse) -> list[Sequence]:
     names = subfolders(root / IMAGES)
     if not names:
         raise UserError(f"{root / IMAGES}: no sequence in it; every sequence is a folder of frames")
-    return read_each(names, lambda name: _sequence(root, name, report), report)
+    return read_each(names, lambda name: _sequence(root, name, report), report, only)
 
 
 def _sequence(root: Path, name: str, report: Report) -> Sequence:

@@ -12,7 +12,7 @@ from typing import NoReturn, TypeAlias
 
 import numpy as np
 
-from amd.data.images import read_mask, read_pixels
+from amd.data.images import read_labels, read_mask, read_pixels
 from amd.errors import UserError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -33,6 +33,7 @@ class BenchmarkFrame:
     left_out: bool = False
     more_truth: tuple[Path, ...] = ()  # further objects, a file each, merged with `truth`
     background: tuple[int, int, int] | None = None  # the truth's colour of no object; None: zero in every channel
+    above: int = 0  # with more than zero, grey values of the truth above this are the object
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ def refuse(problem: str) -> NoReturn:
     raise UserError(problem)
 
 
-def read_each(names: Iterable[str], read: Callable[[str], Sequence], report: Report) -> list[Sequence]:
-    """`read(name)` of every name; a sequence that cannot be read is reported and left out."""
+def read_each(
+    names: Iterable[str], read: Callable[[str], Sequence], report: Report, only: str | None = None
+) -> list[Sequence]:
+    """`read(name)` of every name, or of `only`; a sequence that cannot be read is reported and left out."""
     sequences = []
-    for name in names:
+    for name in names if only is None else {only} & set(names):
         try:
             sequences.append(read(name))
         except UserError as error:
@@ -73,9 +76,9 @@ def read_truth(frame: BenchmarkFrame) -> np.ndarray:
     """
     if frame.truth is None:
         raise ValueError(f"frame {frame.name} has no truth")
-    merged = _foreground(frame.truth, frame.background)
+    merged = _foreground(frame.truth, frame)
     for path in frame.more_truth:
-        mask = _foreground(path, frame.background)
+        mask = _foreground(path, frame)
         if mask.shape != merged.shape:
             sizes = f"{mask.shape[1]}x{mask.shape[0]} pixels, but {frame.truth} has {merged.shape[1]}x{merged.shape[0]}"
             raise UserError(f"{path}: {sizes}; the objects of a frame are annotated at one size")
@@ -83,10 +86,10 @@ def read_truth(frame: BenchmarkFrame) -> np.ndarray:
     return merged
 
 
-def _foreground(path: Path, background: tuple[int, int, int] | None) -> np.ndarray:
-    if background is None:
-        return read_mask(path)
-    return (read_pixels(path) != np.array(background, np.uint8)).any(axis=2)
+def _foreground(path: Path, frame: BenchmarkFrame) -> np.ndarray:
+    if frame.background is not None:
+        return (read_pixels(path) != np.array(frame.background, np.uint8)).any(axis=2)
+    return read_labels(path) > frame.above if frame.above else read_mask(path)
 
 
 def is_folder(path: Path) -> bool:

@@ -101,8 +101,10 @@ def write_shards(rows: list[dict], folder: Path, shard: Shard) -> int:
 
 
 def _receipt(job: "_Job", outcome: Receipt | Exception) -> Receipt:
-    """The receipt of a video that may have failed: one bad video never stops the rest, a full disk does."""
-    if isinstance(outcome, UserError):
+    """The receipt of a video that may have failed: one bad video never stops the rest, a full or closed folder does."""
+    place = Path(str(getattr(outcome, "filename", ""))).resolve()
+    unwritable = isinstance(outcome, OSError) and place.is_relative_to(job.folder.resolve())
+    if unwritable or isinstance(outcome, UserError):
         raise outcome
     if isinstance(outcome, Exception):
         return job.receipt(reason=" ".join(f"{type(outcome).__name__}: {outcome}".split()))

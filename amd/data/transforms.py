@@ -1,7 +1,8 @@
 """The augmentation of training pairs (paper 4.1): what happens to one frame happens to the other.
 
-A frame pair of any size enters; a pair of square crops leaves: resized so that the short edge is
-`short_edge` times a ratio from [min_ratio, 1], cropped at one random place, mirrored half of the time.
+A frame pair of any size enters; a pair of square crops leaves: at the scale at which the frame's short edge is
+`short_edge` times a ratio from [min_ratio, 1], at one random place, mirrored half of the time. The crop's window is
+cut out before it is resized: the rest of the frame would be resized for nothing.
 """
 
 from dataclasses import dataclass
@@ -27,24 +28,21 @@ class PairTransform:
         """
         if first.shape != second.shape:
             raise ValueError(f"frames of one pair have the shapes {first.shape} and {second.shape}")
-        width, height = self._resized(*first.shape[:2], ratio=rng.uniform(self.min_ratio, 1.0))
-        top = rng.integers(height - self.crop + 1)
-        left = rng.integers(width - self.crop + 1)
-        step = -1 if rng.random() < 0.5 else 1
+        height, width = first.shape[:2]
+        scale = self.short_edge * rng.uniform(self.min_ratio, 1.0) / min(height, width)
+        edge = min(round(self.crop / scale), height, width)  # of the window that becomes the crop
+        top = rng.integers(height - edge + 1)
+        left = rng.integers(width - edge + 1)
+        mirrored = rng.random() < 0.5
 
         def apply(frame: np.ndarray) -> np.ndarray:
-            frame = resize(frame, width, height)[top : top + self.crop, left : left + self.crop]
-            return np.ascontiguousarray(frame[:, ::step])
+            crop = resize(frame[top : top + edge, left : left + edge], self.crop, self.crop)
+            return cv2.flip(crop, 1) if mirrored else np.ascontiguousarray(crop)
 
         return apply(first), apply(second)
 
-    def _resized(self, height: int, width: int, ratio: float) -> tuple[int, int]:
-        """Width and height after the resize; rounding never makes either smaller than the crop."""
-        scale = self.short_edge * ratio / min(height, width)
-        return max(self.crop, round(width * scale)), max(self.crop, round(height * scale))
-
 
 def resize(frame: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize a uint8 frame H,W,3: by area when it shrinks (no aliasing), linearly when it grows."""
-    shrinks = width * height < frame.shape[0] * frame.shape[1]
+    """Resize a uint8 frame H,W,3 linearly; by area below half the size, where a linear filter misses pixels."""
+    shrinks = 2 * width < frame.shape[1] or 2 * height < frame.shape[0]
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -22,7 +22,7 @@ from amd.files import read_json
 META, IMAGES, TRUTH = Path("meta.json"), Path("JPEGImages"), Path("Annotations")
 
 
-def youtubevos(root: Path | str, report: Report = refuse) -> list[Sequence]:
+def youtubevos(root: Path | str, report: Report = refuse, only: str | None = None) -> list[Sequence]:
     """The videos of meta.json; several objects are merged, frames without annotation are not scored.
 
     Raises UserError for a folder of another layout and a meta.json that lists no videos; reports a video that is
@@ -30,7 +30,7 @@ def youtubevos(root: Path | str, report: Report = refuse) -> list[Sequence]:
     """
     root = Path(root)
     require_layout(root, "YouTube-VOS", (META, IMAGES, TRUTH), "give one split as downloaded, as train or valid")
-    return read_each(_names(root / META, report), lambda name: _sequence(root, name, report), report)
+    return read_each(_names(root / META, report), lambda name: _sequence(root, name, report), report, only)
 
 
 def _names(path: Path, report: Report) -> list[str]:

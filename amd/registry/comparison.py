@@ -21,6 +21,7 @@ from amd.registry.listing import NOTHING, columns
 from amd.registry.versions import SCORES_NAME, find_version
 from amd.tracking import connect
 
+LONGEST = 30  # characters of a value
 DATA_TAGS = ("dvc.data/", MANIFEST_TAG, VIDEOS_TAG, BENCHMARK_TAG, "git.commit")
 
 
@@ -85,4 +86,9 @@ def _tell(tags: Mapping[str, str]) -> dict[str, str]:
 def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, ...]]:
     keys = sorted(first.keys() | second.keys())
     pairs = ((key, first.get(key, NOTHING), second.get(key, NOTHING)) for key in keys)
-    return [pair for pair in pairs if pair[1] != pair[2]]
+    return [(key, _short(one), _short(other)) for key, one, other in pairs if one != other]
+
+
+def _short(value: str) -> str:
+    """A value in a column's room; a hash or a list shows its ends."""
+    return value if len(value) <= LONGEST else f"{value[: LONGEST // 2]}…{value[-LONGEST // 2 :]}"

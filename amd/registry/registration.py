@@ -15,6 +15,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -32,9 +33,11 @@ from amd.registry.versions import (
     CHECKPOINT_TAG,
     MAX_DROP_TAG,
     PIPELINE_RUN_TAG,
+    REASON_TAG,
     RECIPE_TAG,
     SCORES_NAME,
     SEED_TAG,
+    VERDICT_TAG,
     aliases_of,
     our_versions,
 )
@@ -95,13 +98,24 @@ def register(
         CHECKPOINT_TAG: sha256(checkpoint),
         **lineage_tags(run, info, data),
     }
-    card = model_card(name, info, scores, verdict.reason, data, _trainings(client, name, evidence, tags))
-    model_id = log_pyfunc(run, checkpoint, card, scores, name)
-    version = client.create_model_version(
-        name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
-    )
+    version = _registered_before(client, name, tags)
+    if version is None:
+        card = model_card(name, info, scores, verdict.reason, data, _trainings(client, name, evidence, tags))
+        model_id = log_pyfunc(run, checkpoint, card, scores, name)
+        version = client.create_model_version(
+            name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
+        )
     entry, verdict = promote_version(client, version, "the register stage")
+    if entry is None and verdict.passed:  # promoted by a run that was interrupted after it
+        return Registration(name, str(version.version), True, version.tags[REASON_TAG])
     return Registration(name, str(version.version), entry is not None, verdict.reason)
+
+
+def _registered_before(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
+    """The version that an interrupted run made of the same checkpoint, scores and lineage."""
+    same = {key: value for key, value in tags.items() if key not in (VERDICT_TAG, REASON_TAG, PIPELINE_RUN_TAG)}
+    found = our_versions(client, name).get(name, [])
+    return next((version for version in found if same.items() <= version.tags.items()), None)
 
 
 def recipe_hash(values: Mapping[str, Any]) -> str:

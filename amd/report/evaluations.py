@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from amd.data.images import image_size
 from amd.errors import UserError
 from amd.evaluation.published import FULL
 from amd.files import read_json
@@ -17,6 +18,8 @@ from amd.report.evaluation_plots import loss_plot, version_plot
 from amd.report.pictures import file_uri
 from amd.report.plots import Plot
 from amd.report.tables import Table, grouped, listed, result_facts, result_tables, spoken, text
+
+NARROW = 700  # pixels
 
 Report = Mapping[str, Any]
 
@@ -45,13 +48,21 @@ class Part:
     protocol: Table | None = None
 
 
+class Picture(NamedTuple):
+    """A picture on the page."""
+
+    caption: str
+    uri: str
+    narrow: bool  # a single figure, which may shrink to a phone's width; a sheet of pictures may not
+
+
 @dataclass
 class Section:
     """An evaluation on the page."""
 
     evaluation: Evaluation
     parts: list[Part] = field(default_factory=list)
-    pictures: dict[str, str] = field(default_factory=dict)  # caption to data URI
+    pictures: list[Picture] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # why something is not there
 
 
@@ -71,7 +82,8 @@ def _section(evaluation: Evaluation, folder: Path) -> Section:
         section.notes.append(f"Not run: {evaluation.command} writes {folder / evaluation.name}.json.")
     for path in sorted(folder.glob(f"{evaluation.name}*.png")) if section.parts else ():
         try:
-            section.pictures[evaluation.captions.get(path.stem, spoken(path.stem))] = file_uri(path)
+            caption = evaluation.captions.get(path.stem, spoken(path.stem))
+            section.pictures.append(Picture(caption, file_uri(path), image_size(path)[1] <= NARROW))
         except UserError as error:
             section.notes.append(str(error))
     return section

@@ -146,7 +146,7 @@ def _rankings(axes: Axes, mean: Mapping[str, Mapping[str, float]]) -> None:
 
 def _wrong(axes: Axes, mean: Mapping[str, Mapping[str, float]]) -> None:
     _curves(axes, {"foreground": (mean["wrong_foreground"], ORANGE)})
-    axes.set(title="foreground nearer to the first background", ylabel="share of points")
+    axes.set(title="foreground on the wrong side", ylabel="share of points")
 
 
 def _distances(axes: Axes, mean: Mapping[str, Mapping[str, float]]) -> None:

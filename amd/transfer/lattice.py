@@ -14,41 +14,46 @@ from scipy.sparse import csr_array
 
 
 def lattice_filter(points: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The approximate Gaussian filter sum_j exp(−‖x_i − x_j‖²/2) v_j of values v, n, up to a factor.
+    """The approximate Gaussian filter sum_j exp(−‖x_i − x_j‖²/2) v_j of values v, n, up to a factor; float32.
 
     ValueError for points so far apart that the lattice's coordinates do not fit a number.
     """
     dimensions, count = points.shape
-    origins, ranks, weights = _simplices(points)
-    keys, corners, strides = _corners(origins, ranks)
+    origins, falling, weights = _simplices(points)
+    keys, corners, strides = _corners(origins, falling)
     rows = np.arange(0, corners.size + 1, dimensions + 1)
-    entries = weights.T.astype(np.float32).ravel()  # half the memory to go through in every pass
-    slicing = csr_array((entries, corners.ravel(), rows), shape=(count, len(keys)))
+    slicing = csr_array((weights.T.ravel(), corners.ravel(), rows), shape=(count, len(keys)))
     splatting = slicing.T
     neighbours = _neighbours(keys, strides)
 
     def filter_(values: np.ndarray) -> np.ndarray:
-        lattice = splatting @ values.astype(np.float32)
+        lattice = np.append(splatting @ values.astype(np.float32), np.float32(0))  # the last: where there is no corner
         for before, after in neighbours:
-            padded = np.append(lattice, np.float32(0))  # where there is no corner there is nothing
-            lattice = lattice + (padded[before] + padded[after]) / 2
-        return slicing @ lattice
+            beside = lattice[before]
+            beside += lattice[after]
+            beside *= 0.5
+            lattice += beside
+        return slicing @ lattice[:-1]
 
     return filter_
 
 
 def _simplices(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each point's nearest lattice point of remainder 0, the ranks of its coordinates' offsets (0 is the largest), and
-    the barycentric weights of its simplex' corners; all d+1,n."""
-    dimensions = len(points)
+    """Each point's nearest lattice point of remainder 0, its coordinates from the largest offset to the least, and the
+    barycentric weights of its simplex' corners; all d+1,n."""
+    dimensions, count = points.shape
     elevated = _elevate(points)
-    origins = (np.rint(elevated / (dimensions + 1)) * (dimensions + 1)).astype(np.int64)
+    origins = np.rint(elevated / (dimensions + 1)) * (dimensions + 1)
     ranks = _ranks(elevated - origins)
-    ranks += origins.sum(0) // (dimensions + 1)  # off the plane: the coordinates that were rounded furthest step back
-    step = ((ranks < 0).astype(np.int64) - (ranks > dimensions)) * (dimensions + 1)
+    ranks += (origins.sum(0) / (dimensions + 1)).astype(np.int8)  # off the plane: those rounded furthest step back
+    step = ((ranks < 0).astype(np.int8) - (ranks > dimensions)) * np.int8(dimensions + 1)
     ranks += step
     origins += step
-    return origins, ranks, _barycentric((elevated - origins) / (dimensions + 1), ranks)
+    everyone = np.arange(count)
+    falling = np.empty(ranks.shape, np.int8)
+    falling.ravel()[ranks.astype(np.int64) * count + everyone] = np.arange(dimensions + 1)[:, None]
+    offsets = ((elevated - origins) / (dimensions + 1)).astype(np.float32)
+    return origins.astype(np.int64), falling, _barycentric(offsets.ravel()[falling.astype(np.int64) * count + everyone])
 
 
 def _elevate(points: np.ndarray) -> np.ndarray:
@@ -63,8 +68,8 @@ def _elevate(points: np.ndarray) -> np.ndarray:
 
 
 def _ranks(offsets: np.ndarray) -> np.ndarray:
-    """The rank of every row in its column, the largest first; of equal ones the upper first."""
-    ranks = np.zeros(offsets.shape, np.int64)
+    """The rank of every row in its column, the largest first; of equal ones the upper first; int8."""
+    ranks = np.zeros(offsets.shape, np.int8)
     for upper in range(len(offsets)):
         for lower in range(upper + 1, len(offsets)):
             behind = offsets[upper] < offsets[lower]
@@ -73,20 +78,19 @@ def _ranks(offsets: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _barycentric(offsets: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    """Weights d+1,n of the corners of remainder 0 to d: the steps between the sorted offsets, smallest first."""
-    ordered = np.empty_like(offsets)
-    np.put_along_axis(ordered, ranks, offsets, axis=0)  # largest first
-    weights = np.empty_like(offsets)
+def _barycentric(ordered: np.ndarray) -> np.ndarray:
+    """Weights d+1,n of the corners of remainder 0 to d: the steps between offsets (largest first), the last first."""
+    weights = np.empty_like(ordered)
     weights[1:] = (ordered[:-1] - ordered[1:])[::-1]
     weights[0] = 1 - weights[1:].sum(0)
     return weights
 
 
-def _corners(origins: np.ndarray, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _corners(origins: np.ndarray, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The lattice points that are used: their keys M ascending, each corner's place among them n,d+1, and strides.
 
-    A key has all coordinates but the last (they sum to zero) as its digits, worth the strides d.
+    A key has all coordinates but the last (they sum to zero) as its digits, worth the strides d. From one corner to the
+    next, every coordinate grows by one, but one falls by d: that of the least offset first.
     """
     dimensions = len(origins) - 1
     low = origins[:-1].min(1) - 2 * (dimensions + 1)  # room for the corners and for a step to any neighbour
@@ -94,27 +98,35 @@ def _corners(origins: np.ndarray, ranks: np.ndarray) -> tuple[np.ndarray, np.nda
     if np.prod(sizes.astype(float)) >= 2.0**63:
         raise ValueError("points too far apart for the lattice")
     strides = np.append(np.cumprod(sizes[:0:-1])[::-1], 1)
-    home = strides @ (origins[:-1] - low[:, None])
-    keys = np.empty((origins.shape[1], dimensions + 1), np.int64)
-    for corner in range(dimensions + 1):
-        wrapped = strides @ (ranks[:-1] > dimensions - corner)
-        keys[:, corner] = home + corner * strides.sum() - (dimensions + 1) * wrapped
-    coded = pa.array(keys.ravel()).dictionary_encode()  # by hashing: ten times as fast as sorting them all
+    steps = _steps(strides)
+    keys = np.empty((dimensions + 1, origins.shape[1]), np.int64)
+    keys[0] = sum(stride * (row - least) for stride, row, least in zip(strides, origins[:-1], low, strict=True))
+    for corner in range(dimensions):
+        keys[corner + 1] = keys[corner] + steps[falling[dimensions - corner]]
+    coded = pa.array(keys.T.ravel()).dictionary_encode()  # by hashing: ten times as fast as sorting them all
     found, places = coded.dictionary.to_numpy(), coded.indices.to_numpy()
     order = np.argsort(found)
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order))
-    return found[order], rank[places].reshape(keys.shape), strides
+    return found[order], rank[places].reshape(-1, dimensions + 1), strides
 
 
 def _neighbours(keys: np.ndarray, strides: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Along every direction, each lattice point's two neighbours; their number is M where there is none."""
-    dimensions = len(strides)
-    steps = strides.sum() - (dimensions + 1) * np.append(strides, 0)
-    return [(_find(keys, keys - step), _find(keys, keys + step)) for step in steps]
+    """Along every direction, each lattice point's two neighbours, M+1: their number is M where there is none."""
+    return [_pairs(keys, step) for step in _steps(strides)]
 
 
-def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    places = np.searchsorted(keys, wanted)
-    found = keys[np.minimum(places, len(keys) - 1)] == wanted
-    return np.where(found, places, len(keys))
+def _pairs(keys: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """For every key the place of the key a step before and after it; with M for none, and at M itself."""
+    count = len(keys)
+    places = np.searchsorted(keys, keys + step)
+    here = np.flatnonzero(keys[np.minimum(places, count - 1)] == keys + step)
+    before, after = np.full(count + 1, count), np.full(count + 1, count)
+    after[here] = places[here]
+    before[places[here]] = here
+    return before, after
+
+
+def _steps(strides: np.ndarray) -> np.ndarray:
+    """What a key changes by along every direction, d+1: all coordinates grow by one, but one falls by d."""
+    return strides.sum() - (len(strides) + 1) * np.append(strides, 0)

@@ -1,7 +1,8 @@
 """Other networks in the place of the embedding network: images in, an embedding and class logits out.
 
 AMD's appearance features need no label; the features before the semantic head show what the pair loss is worth
-(section 4.4). Neither was trained for eq. 1, so their length is brought to that of trained embeddings.
+(section 4.4). Neither was trained for eq. 1, so every pixel's features are brought to length 1: of 1 to 6, the best on
+training clips (docs/transfer.md).
 """
 
 import torch
@@ -13,7 +14,6 @@ from amd.model.amd import AMD
 from amd.segmenter import object_segment
 from amd.transfer.network import EmbeddingNetwork
 
-LENGTH = 3.0  # of every pixel's features: chosen on training clips, docs/transfer.md
 SURE = 1e-6  # masks are kept this far from 0 and 1
 
 
@@ -28,7 +28,7 @@ class AmdFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         mask = self.appearance.masks(images)[:, self.segment].clamp(SURE, 1 - SURE)
-        return _at_length(self.appearance.features(images)), torch.stack([1 - mask, mask], 1).log()
+        return F.normalize(self.appearance.features(images).float(), dim=1), torch.stack([1 - mask, mask], 1).log()
 
 
 class SemanticFeatures(nn.Module):
@@ -43,8 +43,4 @@ class SemanticFeatures(nn.Module):
         hook = self.network.semantic[-1].register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0]))
         logits = self.network(images)[1]
         hook.remove()
-        return _at_length(hidden[0]), logits
-
-
-def _at_length(features: Tensor) -> Tensor:
-    return LENGTH * F.normalize(features.float(), dim=1)
+        return F.normalize(hidden[0].float(), dim=1), logits

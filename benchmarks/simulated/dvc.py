@@ -28,7 +28,7 @@ def steps(sizes: Sizes) -> list[Step]:
     """The steps of the part."""
     return [
         Step("set up", _set_up),
-        Step("dvc repro: the first time", lambda _: _dvc("repro"), sizes.inputs, ".dvc/tmp/**/*"),
+        Step("dvc repro: the first time", lambda _: _dvc("repro"), sizes.inputs, ".dvc/cache/**/*"),
         Step("dvc status: nothing changed", lambda _: _dvc("status"), sizes.inputs),
         Step("dvc repro: nothing changed", lambda _: _dvc("repro"), sizes.inputs),
         Step("make more", lambda sizes: _make_inputs(sizes.inputs, MORE)),

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from amd.checkpoint import ModelInfo, save_checkpoint
-from amd.data.benchmarks import open_benchmark
+from amd.data.benchmarks import Sequence, open_benchmark
 from amd.evaluation.predictions import masks_folder, prediction_path, segments_folder
 from amd.files import sha256
 from amd.model.amd import AMD, Architecture
@@ -19,7 +19,7 @@ from amd.params import load_params
 from amd.profiles import write_profile
 from benchmarks.simulated import Sizes, Step
 from flows import adapt, runners, server
-from stages.receipts import origin, write_receipt
+from stages.receipts import origin, read_receipt, write_receipt
 
 ROOT, PREPARED, MODEL, OUT = Path("davis"), Path("prepared"), Path("amd.safetensors"), Path("adapted")
 DATABASE = ".amd/prefect/prefect.db*"
@@ -38,20 +38,16 @@ def _prepare(sizes: Sizes) -> None:
     write_profile("quickstart", Path("params.yaml"))
     text = Path("params.yaml").read_text().replace("data/corpus/heldout", str(ROOT))
     Path("params.yaml").write_text(text)
-    architecture = Architecture("small", 3, 4, 0.1, "small", 64, 64)
-    save_checkpoint(MODEL, AMD(architecture), ModelInfo(architecture, object_segment=1, short_edge=48))
+    if not MODEL.exists():
+        architecture = Architecture("small", 3, 4, 0.1, "small", 64, 64)
+        save_checkpoint(MODEL, AMD(architecture), ModelInfo(architecture, object_segment=1, short_edge=48))
     for index in range(sizes.videos):
         _sequence(f"video-{index:06d}", index)
     params, checkpoint = load_params(), sha256(MODEL)
     for sequence in open_benchmark(params.data.benchmark, ROOT):
-        own = PREPARED / sequence.name
-        for frame in sequence.frames:
-            for folder in (masks_folder(own, sequence.dataset), segments_folder(own, sequence.dataset)):
-                path = prediction_path(folder, sequence.name, frame.name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.unlink(missing_ok=True)
-                os.link(frame.truth, path)
-        write_receipt(own, sequence, origin(checkpoint, sequence, params.adapt), {"seconds": 0.0})
+        made_from = origin(checkpoint, sequence, params.adapt)
+        if read_receipt(PREPARED / sequence.name, sequence, made_from) is None:
+            _prepare_outcome(PREPARED / sequence.name, sequence, made_from)
 
 
 def _sequence(name: str, index: int) -> None:
@@ -60,8 +56,20 @@ def _sequence(name: str, index: int) -> None:
     for kind, suffix, image in (("JPEGImages", "jpg", pixels), ("Annotations", "png", pixels[..., 0] // 128 * 255)):
         folder = ROOT / kind / "480p" / name
         folder.mkdir(parents=True, exist_ok=True)
-        for frame in range(2):
-            Image.fromarray(image).save(folder / f"{frame:05d}.{suffix}")
+        for path in (folder / f"{frame:05d}.{suffix}" for frame in range(2)):
+            if not path.exists():
+                Image.fromarray(image).save(path)
+
+
+def _prepare_outcome(out: Path, sequence: Sequence, made_from: dict[str, str]) -> None:
+    """What the program of a video would leave."""
+    for frame in sequence.frames:
+        for folder in (masks_folder(out, sequence.dataset), segments_folder(out, sequence.dataset)):
+            path = prediction_path(folder, sequence.name, frame.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            os.link(frame.truth, path)
+    write_receipt(out, sequence, made_from, {"seconds": 0.0})
 
 
 def _adapt(_: Sizes) -> None:

@@ -17,7 +17,7 @@ def make_inputs(folder: Path, first: int, number: int) -> None:
         place = folder / f"{index // 1000:04d}"
         place.mkdir(parents=True, exist_ok=True)
         if index % VIDEOS_IN == 0:
-            (place / f"{index:07d}.mp4").write_bytes(video + _free_box(index))
+            _write(place / f"{index:07d}.mp4", video + _free_box(index))
         else:
             _frames(place / f"{index:07d}", index)
 
@@ -26,7 +26,13 @@ def _frames(folder: Path, index: int) -> None:
     """Two grey pictures of noise."""
     folder.mkdir(exist_ok=True)
     for frame, pixels in enumerate(np.random.default_rng(index).integers(0, 256, (2, SIDE, SIDE), np.uint8)):
-        (folder / f"{frame}.pgm").write_bytes(f"P5 {SIDE} {SIDE} 255\n".encode() + pixels.tobytes())
+        _write(folder / f"{frame}.pgm", f"P5 {SIDE} {SIDE} 255\n".encode() + pixels.tobytes())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write what is not there yet: a set-up that was interrupted goes on."""
+    if not path.exists() or path.stat().st_size != len(content):
+        path.write_bytes(content)
 
 
 def _free_box(index: int) -> bytes:
