@@ -116,8 +116,12 @@ def test_peak_memory_is_of_the_call_alone():
 
 
 @pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
-def test_the_steps_whose_memory_is_measured_run(dtype):
+def test_two_steps_are_taken_where_memory_is_measured(dtype):
+    counted = []
+    hook = torch.optim.optimizer.register_optimizer_step_post_hook(lambda *step: counted.append(step))
     two_steps(architecture("ResNet-50", quick=True), 1, 48, dtype, torch.device("cpu"))
+    hook.remove()
+    assert len(counted) == 2
 
 
 def test_other_numbers_are_refused():

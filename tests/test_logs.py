@@ -160,8 +160,12 @@ def test_many_processes_write_whole_lines_and_the_log_is_bounded(monkeypatch: py
 def test_a_log_that_cannot_be_written_stops_nothing():
     Path(".amd").mkdir()
     Path(".amd/logs").write_text("a file where the folder should be")
+    reached = False
     with logged("shard"):
         event("inside")
+        reached = True
+    assert reached
+    assert Path(".amd/logs").read_text() == "a file where the folder should be"
 
 
 def test_a_stage_links_its_run_to_mlflow_params_and_dvc(store: Path, monkeypatch: pytest.MonkeyPatch):
