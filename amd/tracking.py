@@ -86,7 +86,7 @@ def connect(create: bool = True) -> MlflowClient:
     """A client of the configured store; a new SQLite store is set up under a lock, once.
 
     Its artifacts lie beside the database, wherever it is used from. Without `create` a store has to be there.
-    Raises UserError for a store that is not, or that cannot be opened.
+    Raises UserError for a store that is not, that is gone, or that cannot be opened.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
     database = _database(uri)
@@ -95,10 +95,21 @@ def connect(create: bool = True) -> MlflowClient:
     try:
         with store_errors(uri), _store_lock(uri):
             if database and not database.exists():
+                _require_new(database)
                 _make_database(database)
             return _open_store(uri, database)
     except OSError as error:
         raise _store_error(uri, error) from None
+
+
+def _require_new(database: Path) -> None:
+    """A new database in the place of one that is away for a while would be lost when that one comes back."""
+    artifacts = _artifacts(database)
+    if artifacts.is_dir() and any(artifacts.iterdir()):
+        raise UserError(
+            f"{database}: this MLflow store is gone, its artifacts are in {artifacts}; bring it back, or move "
+            "them away to begin a new one"
+        )
 
 
 def _make_database(path: Path) -> None:
@@ -112,9 +123,13 @@ def _make_database(path: Path) -> None:
 def _open_store(uri: str, database: Path | None) -> MlflowClient:
     client = MlflowClient(uri)  # makes the tables
     if client.get_experiment_by_name(EXPERIMENT) is None:
-        location = str(database.parent / "mlartifacts") if database else None
+        location = str(_artifacts(database)) if database else None
         client.create_experiment(EXPERIMENT, artifact_location=location)
     return client
+
+
+def _artifacts(database: Path) -> Path:
+    return database.parent / "mlartifacts"
 
 
 @contextmanager

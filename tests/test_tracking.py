@@ -242,3 +242,17 @@ def test_several_processes_may_be_the_first_to_use_a_store(tmp_path: Path):
     assert all(run.data.metrics == {"loss": 0.5} and run.info.status == "FINISHED" for run in stages)
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_no_new_store_is_made_where_one_is_away_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with stage_run("report", {}) as run:
+        run.picture(np.zeros((4, 4, 3), np.uint8), "picture.png")
+    away = Path("mlflow.db").rename(tmp_path / "away.db")
+    with pytest.raises(UserError, match=r"mlflow\.db: this MLflow store is gone"), stage_run("report", {}):
+        pass
+    assert not Path("mlflow.db").exists()
+    away.rename("mlflow.db")
+    with stage_run("report", {}) as again:
+        assert again.client.get_run(run.id).info.status == "FINISHED"
