@@ -30,8 +30,8 @@ GRACE_S = 10.0
 POLL_S = 0.1
 RECORD_S = 120.0  # patience with a server that records slower than a flow ran
 LOOK_AGAIN_S = 2.0  # longer than the recorder waits
-# One transaction a state, Prefect's default, falls behind a fan-out of short tasks. The interval is cut to whole seconds:
-# below one, the server would go round and round without a pause.
+# One transaction a state, Prefect's default, falls behind a fan-out of short tasks. The interval is cut to whole
+# seconds: below one, the server would go round and round without a pause.
 RECORDER = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
