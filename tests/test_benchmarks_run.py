@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from benchmarks.__main__ import SUBJECTS
 from benchmarks.agreement import require_close
@@ -118,7 +119,7 @@ def test_peak_memory_is_of_the_call_alone():
 @pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
 def test_two_steps_are_taken_where_memory_is_measured(dtype):
     counted = []
-    hook = torch.optim.optimizer.register_optimizer_step_post_hook(lambda *step: counted.append(step))
+    hook = register_optimizer_step_post_hook(lambda *step: counted.append(step))
     two_steps(architecture("ResNet-50", quick=True), 1, 48, dtype, torch.device("cpu"))
     hook.remove()
     assert len(counted) == 2
