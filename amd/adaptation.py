@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amd.distributed import fastest_precision
 from amd.errors import UserError
 from amd.losses import view_synthesis_loss
 from amd.model.amd import AMD
+from amd.model.precision import fastest_precision
 from amd.params import Adapt
 
 

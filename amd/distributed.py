@@ -108,18 +108,3 @@ def synchronise_batch_norm(module: nn.Module) -> nn.Module:
         if type(layer) is nn.BatchNorm2d:
             layer.__class__ = SyncBatchNorm2d
     return module
-
-
-def fastest_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The type of convolutions: `auto` is bfloat16 where the machine has units for it, else float32."""
-    if precision != "auto":
-        return getattr(torch, precision)
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if _cpu_has_bfloat16_units() else torch.float32
-
-
-def _cpu_has_bfloat16_units() -> bool:
-    """Whether the CPU multiplies bfloat16 itself (AVX512-BF16 or AMX); emulated it is slower than float32."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from amd.checkpoint import ModelInfo, fill, read_checkpoint, save_checkpoint
 from amd.data.reader import Batch, PairReader, to_float
 from amd.data.transforms import PairTransform
-from amd.distributed import Process, fastest_precision, process_group, synchronise_batch_norm
+from amd.distributed import Process, process_group, synchronise_batch_norm
 from amd.errors import exit_on_user_error, system_errors
 from amd.files import write_json
 from amd.losses import view_synthesis_loss
 from amd.model.amd import AMD, AMDOutput, Architecture
+from amd.model.precision import fastest_precision
 from amd.params import Embedding, Params, Pretrain, load_params
 from amd.tracking import attached_run
 from amd.training import Progress, TrainSettings, Watcher, polynomial_decay, train
@@ -103,6 +104,7 @@ def train_settings(settings: Pretrain | Embedding, process: Process) -> TrainSet
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
         precision=fastest_precision(settings.precision, process.device),
+        recompute=settings.recompute,
         rate=polynomial_decay(settings.learning_rate, settings.min_learning_rate, settings.power, settings.iterations),
         seed=settings.seed,
     )

@@ -19,15 +19,10 @@ from amd.data.instances import VOID, class_names
 from amd.data.semantic_reader import SemanticBatch, SemanticReader
 from amd.data.semantic_sets import training_images
 from amd.data.semantic_transforms import SemanticTransform
-from amd.distributed import (
-    Process,
-    fastest_precision,
-    mean_over_processes,
-    process_group,
-    synchronise_batch_norm,
-)
+from amd.distributed import Process, mean_over_processes, process_group, synchronise_batch_norm
 from amd.errors import UserError, exit_on_user_error
 from amd.files import write_json
+from amd.model.precision import fastest_precision
 from amd.params import Params, Semantic, load_params
 from amd.semantic import SCRATCH, SemanticArchitecture, SemanticInfo, SemanticNetwork, save_semantic, start_from
 from amd.tracking import Run, attached_run
@@ -130,6 +125,7 @@ def train_settings(settings: Semantic, seed: int, process: Process) -> TrainSett
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
         precision=fastest_precision(settings.precision, process.device),
+        recompute=settings.recompute,
         rate=polynomial_decay(settings.learning_rate, 0.0, settings.power, settings.iterations),
         seed=seed,
     )

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from amd.distributed import Process, mean_over_processes
 from amd.errors import Interrupted, UserError
+from amd.model.recompute import recompute_activations
 from amd.progress import progress
 from amd.training_state import load_state, save_state
 
@@ -37,6 +38,7 @@ class TrainSettings:
     precision: torch.dtype
     rate: Callable[[int], float]  # learning rate of an iteration, from 0
     seed: int
+    recompute: bool = False  # activations of residual blocks
 
 
 @dataclass
@@ -75,6 +77,8 @@ def train(
     leave the last good state in `state`.
     """
     done = load_state(state, objective, optimiser)
+    if settings.recompute:
+        recompute_activations(objective)
     model = DistributedDataParallel(objective) if process.count > 1 else objective
     objective.train()
     stream = _timed(batches(done.iteration))

@@ -19,10 +19,10 @@ import torch
 
 from amd.adaptation import adapt
 from amd.data.synthetic import make_corpus
-from amd.distributed import fastest_precision
 from amd.losses import view_synthesis_loss
 from amd.model.amd import AMD
 from amd.model.inference import soft_masks
+from amd.model.precision import fastest_precision
 from amd.params import Adapt
 from amd.profiles import load_profile, profile_path
 from benchmarks.clips import frames

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from amd.data.video import Source
-from amd.distributed import fastest_precision
 from amd.model.amd import AMD
 from amd.model.inference import soft_masks
+from amd.model.precision import fastest_precision
 from amd.segmenter import Wanted, segment_source
 from benchmarks.agreement import require_same_masks
 from benchmarks.clips import clip, frames

@@ -6,11 +6,12 @@ A ratio is always "times better": above 1, ours takes less time or memory than w
 
 import io
 import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -110,6 +111,17 @@ def seconds(call: Callable[[], Any]) -> float:
     call()
     _synchronise()
     return time.perf_counter() - began
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """This process and those that it starts share one core; a decoder's own thread would take a second one."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _settled(rounds: np.ndarray) -> bool:

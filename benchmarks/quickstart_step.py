@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from amd.distributed import fastest_precision
+from amd.model.precision import fastest_precision
 from amd.profiles import load_profile
 from benchmarks.limits import name
 from benchmarks.measure import Row, Setting, compared, in_turn

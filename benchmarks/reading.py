@@ -19,8 +19,9 @@ from amd.data.manifest import ingest
 from amd.data.reader import PairReader
 from amd.data.shards import write_shards
 from amd.data.transforms import PairTransform
-from amd.distributed import Process, fastest_precision
+from amd.distributed import Process
 from amd.model.amd import AMD
+from amd.model.precision import fastest_precision
 from amd.params import Pretrain, Shard
 from amd.pretraining import PairObjective, open_reader, train_settings
 from amd.profiles import load_profile

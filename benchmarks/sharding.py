@@ -19,7 +19,7 @@ from amd.params import Ingest, Shard
 from amd.profiles import load_profile
 from benchmarks.clips import clip
 from benchmarks.decoding import fastest_raw, raw_decoders
-from benchmarks.measure import Row, Seconds, Setting, compared, compared_memory, in_turn, peak_mb
+from benchmarks.measure import Row, Seconds, Setting, compared, compared_memory, in_turn, one_core, peak_mb
 
 SHARE = 0.85  # of the limit, on one core
 FLAT = 0.9  # of the long or large video's memory that the short or small one takes
@@ -37,16 +37,28 @@ def measure(setting: Setting) -> Iterator[Row]:
     path = clip(setting.scratch / f"{'x'.join(map(str, size))}.mp4", *size)
     raw = raw_decoders(path, *fit_size(size[2], size[1], short_edge))
     calls = {
-        "ours": sharding(setting.scratch, path, videos, shard),
-        "1 video": sharding(setting.scratch, path, 1, shard),
+        "ours": on_one_core(sharding(setting.scratch, path, videos, shard)),
+        "1 video": on_one_core(sharding(setting.scratch, path, 1, shard)),
         "2 workers": sharding(setting.scratch, path, videos, shard.model_copy(update={"workers": 2})),
-        **{name: partial(decode_and_encode, decode, shard.quality, videos) for name, decode in raw.items()},
+        **{
+            name: on_one_core(partial(decode_and_encode, decode, shard.quality, videos)) for name, decode in raw.items()
+        },
     }
     times = in_turn(setting, calls, 45, 2, warm_up=False)
     yield from speed(
         times, f"{videos} videos of {size[0]} frames, {size[2]}x{size[1]} to {short_edge}", size[0], videos
     )
     yield from memory(setting, shard)
+
+
+def on_one_core(call: Callable[[], int]) -> Callable[[], int]:
+    """The call with one core for all its processes and threads."""
+
+    def run() -> int:
+        with one_core():
+            return call()
+
+    return run
 
 
 def sharding(scratch: Path, path: Path, videos: int, shard: Shard) -> Callable[[], int]:
@@ -79,7 +91,7 @@ def speed(times: Seconds, case: str, frames: int, videos: int) -> Iterator[Row]:
     all_frames = {"items": videos * frames, "item": "frames"}
     yield compared(
         "sharding",
-        f"{case}, 1 worker",
+        f"{case}, 1 worker, 1 core",
         times,
         "ours",
         best,
@@ -89,7 +101,7 @@ def speed(times: Seconds, case: str, frames: int, videos: int) -> Iterator[Row]:
     )
     yield compared(
         "sharding",
-        f"{videos} videos, 1 worker",
+        f"{videos} videos, 1 worker, 1 core",
         times,
         "ours",
         "1 video",
@@ -98,7 +110,7 @@ def speed(times: Seconds, case: str, frames: int, videos: int) -> Iterator[Row]:
         **all_frames,
     )
     yield compared(
-        "sharding", f"{videos} videos, 2 workers", times, "2 workers", "ours", against="1 worker", **all_frames
+        "sharding", f"{videos} videos, 2 workers", times, "2 workers", "ours", against="1 worker, 1 core", **all_frames
     )
 
 

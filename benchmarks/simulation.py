@@ -97,7 +97,8 @@ def _run_step(part: str, number: int, folder: Path, sizes: Sizes) -> dict[str, A
     home.mkdir(exist_ok=True)
     path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "benchmarks.simulated", part, str(number), *map(str, sizes)]
-    environment = {**os.environ, "PYTHONPATH": path}
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}  # a server of its own
+    environment = {**ours, "PYTHONPATH": path}
     with log.open("w") as errors:
         options = {"cwd": home, "env": environment, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
         with process_group(command, GRACE_S, **options) as process:

@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from amd.data.reader import Batch
-from amd.distributed import fastest_precision
 from amd.model.amd import AMD, Architecture
+from amd.model.precision import fastest_precision
+from amd.model.recompute import recompute_activations
 from amd.pretraining import PairObjective
 from amd.training import step
 from benchmarks.agreement import require_same_training
@@ -51,6 +52,7 @@ def against_plain(
     steps = {"plain float32": plain_step(network, batch, setting.device)}
     for dtype in precisions(setting.device):
         steps[name(dtype)] = our_step(network, batch, dtype, setting.device)
+    steps[f"{name(dtype)}, recomputing"] = our_step(network, batch, dtype, setting.device, recompute=True)
     times = in_turn(setting, steps, 60, 3)
     for key in list(steps)[1:]:
         yield compared(
@@ -61,13 +63,17 @@ def against_plain(
             "plain float32",
             items=number,
             item="pairs",
-            target=targets.get("float32" if key == "float32" else "fast"),
+            target=None if "recomputing" in key else targets.get("float32" if key == "float32" else "fast"),
         )
 
 
-def our_step(network: Architecture, batch: Batch, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+def our_step(
+    network: Architecture, batch: Batch, dtype: torch.dtype, device: torch.device, recompute: bool = False
+) -> Callable[[], object]:
     """What the loop runs on every batch."""
     objective = PairObjective(AMD(network).to(device)).train()
+    if recompute:
+        recompute_activations(objective)
     optimiser = torch.optim.Adam(objective.parameters(), RATE, fused=True)
     return partial(step, objective, objective, optimiser, batch, dtype)
 
@@ -92,17 +98,26 @@ def memory_against_plain(setting: Setting, network: Architecture, number: int, e
     """Peak memory of a process that makes two steps."""
     fast = fastest_precision("auto", setting.device)
     plain = peak_mb(two_steps, network, number, edge, None, setting.device)
-    for dtype in precisions(setting.device):
-        ours = peak_mb(two_steps, network, number, edge, dtype, setting.device)
-        case = f"ResNet-50, {number} pairs of {edge}x{edge}, {name(dtype)}, peak memory"
+    for dtype, recompute in (*((dtype, False) for dtype in precisions(setting.device)), (fast, True)):
+        ours = peak_mb(two_steps, network, number, edge, dtype, setting.device, recompute)
+        words = f"{name(dtype)}{', recomputing' if recompute else ''}"
+        case = f"ResNet-50, {number} pairs of {edge}x{edge}, {words}, peak memory"
         target = 2.0 if dtype == fast else None
         yield compared_memory("training_step", case, ours, plain, "plain float32", target=target)
 
 
-def two_steps(network: Architecture, number: int, edge: int, dtype: torch.dtype | None, device: torch.device) -> None:
+def two_steps(
+    network: Architecture,
+    number: int,
+    edge: int,
+    dtype: torch.dtype | None,
+    device: torch.device,
+    recompute: bool = False,
+) -> None:
     """Two training steps, the plain ones where `dtype` is None."""
     batch = pairs(number, edge)
-    run = plain_step(network, batch, device) if dtype is None else our_step(network, batch, dtype, device)
+    ours = lambda: our_step(network, batch, dtype, device, recompute)
+    run = plain_step(network, batch, device) if dtype is None else ours()
     run()
     run()
 

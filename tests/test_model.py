@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from amd.losses import photometric, ssim_distance, view_synthesis_loss
 from amd.model.amd import AMD, Architecture
 from amd.model.cost_volume import cost_volume
-from amd.model.inference import label_map, object_mask, soft_masks
+from amd.model.inference import label_map, network_input, object_mask, soft_masks
 from amd.model.resnet import make_backbone, stage_strides
 from amd.model.segment_flow import compose, pool_per_segment
 from amd.model.warp import visibility, warp
@@ -209,3 +209,22 @@ def test_masks_of_an_image_at_its_own_size():
     torch.testing.assert_close(masks.sum(0), torch.ones(50, 81))
     assert label_map(masks).dtype == torch.uint8
     torch.testing.assert_close(object_mask(masks, 2), label_map(masks) == 2)
+
+
+@pytest.mark.parametrize("architecture", [TINY, Architecture("resnet18", 5, 8, 0.1, "small", 64, 64)])
+def test_masks_in_the_fastest_precision_are_those_of_float32(architecture: Architecture):
+    torch.manual_seed(0)
+    model = AMD(architecture)
+    photos = torch.rand(4, 3, 9, 12)
+    with torch.no_grad():  # running statistics that fit the images, as after a training
+        for _ in range(40):
+            model.segment(F.interpolate(photos, (72, 96), mode="bicubic").clamp(0, 1))
+    image = (F.interpolate(photos[:1], (72, 96), mode="bicubic").clamp(0, 1)[0] * 255).to(torch.uint8).permute(1, 2, 0)
+    model.eval()
+    with torch.no_grad():
+        exact = model.segment(network_input(image, 48))
+    exact = F.interpolate(exact, (72, 96), mode="bilinear", align_corners=False)[0]
+    fast = soft_masks(model, image, 48)
+    assert fast.dtype == torch.float32
+    assert exact.std((1, 2)).max() > 0.02  # masks that say something
+    torch.testing.assert_close(fast, exact, atol=2e-2, rtol=0)

@@ -17,9 +17,10 @@ from amd.checkpoint import load_checkpoint
 from amd.data.manifest import ingest
 from amd.data.shards import write_shards
 from amd.data.synthetic import make_corpus
-from amd.distributed import Process, SyncBatchNorm2d, fastest_precision, synchronise_batch_norm
+from amd.distributed import Process, SyncBatchNorm2d, synchronise_batch_norm
 from amd.errors import UserError
 from amd.files import read_json
+from amd.model.precision import fastest_precision
 from amd.params import Params, load_params
 from amd.training import NON_FINITE_LIMIT, TrainSettings, polynomial_decay, train
 

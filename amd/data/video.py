@@ -34,7 +34,7 @@ else:
     decord.logging.set_level(decord.logging.QUIET)
 
 FOLDER_FPS = 24.0  # a frame folder has no clock
-DECORD_MAX_PIXELS = 640 * 480  # of a frame: above, decord's frames in advance pass 250 MB
+DECORD_MAX_PIXELS = 320 * 240  # of a frame: above, PyAV is as fast, and decord's frames in advance pass 60 MB
 NO_REPEATS = 1e-9  # of all frames: the share of made-up ones at which decord fails
 CLOCK_ERROR = 0.0015  # seconds: Matroska rounds times to milliseconds
 

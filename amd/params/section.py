@@ -26,6 +26,7 @@ class Training(Section):
     power: float = Field(ge=0)  # of the polynomial decay
     weight_decay: float = Field(ge=0)
     precision: Precision
+    recompute: bool  # keep less for the backward pass and compute it again: less memory, more time
     device: Literal["auto", "cpu", "cuda"]
     checkpoint_every: int = Field(ge=1)
     log_every: int = Field(ge=1)
