@@ -21,8 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from amd.distributed import Process, mean_over_processes
 from amd.errors import Interrupted, UserError
-from amd.model.recompute import recompute_activations
 from amd.progress import progress
+from amd.recompute import recompute_activations
 from amd.training_state import load_state, save_state
 
 NON_FINITE_LIMIT = 5  # steps in a row

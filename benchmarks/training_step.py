@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from amd.data.reader import Batch
 from amd.model.amd import AMD, Architecture
 from amd.model.precision import fastest_precision
-from amd.model.recompute import recompute_activations
 from amd.pretraining import PairObjective
+from amd.recompute import recompute_activations
 from amd.training import step
 from benchmarks.agreement import require_same_training
 from benchmarks.limits import convolution, matrix_product, name, precisions

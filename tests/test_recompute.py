@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from amd.distributed import synchronise_batch_norm
 from amd.model.amd import AMD, Architecture
-from amd.model.recompute import recompute_activations
+from amd.recompute import recompute_activations
 from amd.training import step
 
 NETWORKS = {
