@@ -22,7 +22,7 @@ run: $(VENV)/.run
 	python -m stages.summary
 
 test: $(VENV)/.dev
-	python -m pytest -n auto --dist loadfile $(PYTEST_ARGUMENTS)
+	python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 
 # Wants a machine with nothing else running; `python -m benchmarks --help` has less of it.
 bench: $(VENV)/.run

@@ -13,6 +13,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("AMD_SHARED", REPOSITORY.parent / "shared"))
 
+LONG = (  # of tens of seconds and more
+    *("test_pipeline", "test_services", "test_scale_out", "test_interrupt", "test_faults", "test_simulation"),
+    *("test_postgres_s3", "test_fan_out", "test_parity", "test_training", "test_promotion_races", "test_refresh"),
+    *("test_evaluate_flow", "test_embedding_training", "test_semantic_training", "test_inbox_flow", "test_sweep"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: the last one would keep one core busy, and the others idle."""
+    rank = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
