@@ -20,6 +20,7 @@ import pytest
 import simplejpeg
 import webdataset
 
+from amd.data.pairs import thumbnail
 from amd.data.shards import write_shards
 from amd.data.synthetic import encode
 from amd.errors import UserError
@@ -337,3 +338,13 @@ def test_the_stage_shards_what_was_accepted_and_says_so(rows, tmp_path, monkeypa
     with run_lock(".amd/locks/shard", "another"), pytest.raises(SystemExit, match="2"):
         run_stage("shard", stage.main)
     assert "shard: another run is at work" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [(512, 1024), (64, 128), (128, 192), (1024, 512)])
+def test_thumbnail_is_the_mean_of_what_each_pixel_covers(size: tuple[int, int]):
+    grey = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    side = min(size) // 64
+    means = grey.reshape(size[0] // side, side, size[1] // side, side).mean((1, 3))
+    found = thumbnail(np.repeat(grey[..., None], 3, 2))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, means, atol=2.0)  # rounded at every halving

@@ -26,7 +26,11 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     scale = THUMBNAIL / min(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=interpolation).astype(np.float32)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    while min(grey.shape) >= 4 * THUMBNAIL:  # halving is many times as fast as shrinking by anything else
+        rows, columns = grey.shape[0] // 2, grey.shape[1] // 2
+        grey = cv2.resize(grey[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
+    return cv2.resize(grey, size, interpolation=interpolation).astype(np.float32)
 
 
 def pair_change(first: np.ndarray, second: np.ndarray) -> float:
