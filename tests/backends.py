@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def seaweed(folder: Path) -> Iterator[S3]:
     }  # fmt: skip
     command = [program, "server", "-s3", *(f"-{name}={value}" for name, value in options.items())]
     store = S3(f"http://{HOST}:{ports['s3.port']}")
-    with _server(command, folder):
+    with _server(command, folder, signal.SIGKILL):  # it would take half a minute to say goodbye to itself
         wait_for(lambda: _answers(store.url), 120)
         wait_for(lambda: _made(store), 120)
         yield store
@@ -95,7 +96,8 @@ def postgres(folder: Path, databases: Sequence[str]) -> Iterator[str]:
     subprocess.run(initialise, cwd=folder, check=True, capture_output=True, **user)
     (port,) = free_ports(1)
     options = ["-h", HOST, "-p", str(port), "-k", "", "-c", "fsync=off"]
-    with _server([found[1], "-D", "data", *options], folder, **user):
+    # SIGINT: end now, not when the last client has gone.
+    with _server([found[1], "-D", "data", *options], folder, signal.SIGINT, **user):
 
         def connect():
             connection = psycopg2.connect(host=HOST, port=port, user="postgres", dbname="postgres")
@@ -129,13 +131,13 @@ def _unprivileged(folder: Path) -> dict[str, str | int]:
 
 
 @contextmanager
-def _server(command: list[str], folder: Path, **options: str | int) -> Iterator[None]:
+def _server(command: list[str], folder: Path, ending: signal.Signals, **options: str | int) -> Iterator[None]:
     with (folder.with_suffix(".log")).open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, **options)
         try:
             yield
         finally:
-            process.send_signal(2)  # PostgreSQL: end now, not when the last client has gone
+            process.send_signal(ending)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(30)
             process.kill()
