@@ -11,6 +11,8 @@ export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# Empty is off: where it is on, every program would compile all that it imports again, which takes longer than its work.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Tests run on every core at once: one thread each.
 test: export OMP_NUM_THREADS := 1

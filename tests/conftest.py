@@ -20,11 +20,6 @@ LONG = (  # of tens of seconds and more
 )
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for servers to start and for programs to end."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first: the last one would keep one core busy, and the others idle."""
     rank = {name: number for number, name in enumerate(LONG)}

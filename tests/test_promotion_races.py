@@ -43,8 +43,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = listener.getsockname()[1]
     store = f"--backend-store-uri sqlite:///{folder}/mlflow.db --artifacts-destination {folder}/artifacts"
     command = f"{sys.executable} -m mlflow server --host 127.0.0.1 --port {port} --workers 2 {store}"
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # four processes of no use here
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command.split(), cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command.split(), cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         url = f"http://127.0.0.1:{port}"
         wait_for(lambda: answers(url))
