@@ -28,14 +28,16 @@ class Objective(nn.Module):
         return {"loss": self.model.segment(images).square().mean()}
 
 
-def trained(architecture: Architecture, change: Callable[[nn.Module], object]) -> dict[str, Tensor]:
+def trained(
+    architecture: Architecture, change: Callable[[nn.Module], object], precision: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
     """The weights and statistics after two steps, the dropout's draws included."""
     objective = Objective(architecture).train()
     change(objective)
     optimiser = torch.optim.SGD(objective.parameters(), 0.1)
     for seed in range(2):
         torch.manual_seed(seed)
-        step(objective, objective, optimiser, torch.rand(2, 3, 64, 64), torch.float32)
+        step(objective, objective, optimiser, torch.rand(2, 3, 64, 64), precision)
     return objective.state_dict()
 
 
@@ -67,6 +69,12 @@ def test_nothing_changes_to_the_bit(name: str, synchronised: bool):
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
     assert expected["model.appearance.head.0.1.num_batches_tracked"] == 2
+
+
+def test_nothing_changes_in_bfloat16():
+    expected = trained(NETWORKS["small"], lambda _: None, torch.bfloat16)
+    found = trained(NETWORKS["small"], recompute_activations, torch.bfloat16)
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 
 def test_less_is_kept():

@@ -156,7 +156,10 @@ def iteration_of(state: Path) -> int:
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path):
-    """Two ranks with a pair each against one process with both pairs: losses and gradients to rounding."""
+    """Two ranks with a pair each against one process with both pairs: gradients and statistics to rounding.
+
+    Kept activations and recomputed ones, both.
+    """
     program = tmp_path / "gradients.py"
     program.write_text(GRADIENTS)
     results = []
@@ -170,6 +173,8 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
     one, two = results
     assert one.keys() == two.keys()
     for name in one:
+        plain = one[name.replace(", True", ", False")]
+        torch.testing.assert_close(one[name], plain, atol=0, rtol=0, msg=name)
         scale = one[name].abs().max().clamp(min=1e-4)
         assert ((one[name] - two[name]).abs().max() / scale).item() < 2e-3, name
 
@@ -183,19 +188,26 @@ from amd.data.reader import Batch
 from amd.distributed import process_group, synchronise_batch_norm
 from amd.model.amd import AMD, Architecture
 from amd.pretraining import PairObjective
+from amd.recompute import recompute_activations
 
 torch.manual_seed(0)
 images = torch.randint(0, 256, (2, 2, 48, 48, 3), dtype=torch.uint8)
+gradients = {}
 with process_group("cpu") as process:
-    torch.manual_seed(1)
-    objective = PairObjective(AMD(Architecture("small", 3, 4, 0.0, "small", 64, 64)))
-    synchronise_batch_norm(objective)
-    model = DistributedDataParallel(objective) if process.count > 1 else objective
-    share = slice(process.rank, process.rank + 1) if process.count > 1 else slice(0, 2)
-    scalars = model(Batch(images[0, share], images[1, share], []))
-    scalars["loss"].backward()
+    for recompute in (False, True):
+        torch.manual_seed(1)
+        objective = PairObjective(AMD(Architecture("small", 3, 4, 0.0, "small", 64, 64)))
+        synchronise_batch_norm(objective)
+        if recompute:
+            recompute_activations(objective)
+        model = DistributedDataParallel(objective) if process.count > 1 else objective
+        share = slice(process.rank, process.rank + 1) if process.count > 1 else slice(0, 2)
+        scalars = model(Batch(images[0, share], images[1, share], []))
+        scalars["loss"].backward()
+        gradients |= {f"{name}, {recompute}": each.grad.float() for name, each in objective.named_parameters()}
+        gradients |= {f"{name}, {recompute}": each.float() for name, each in objective.named_buffers()}
     if process.leads:
-        torch.save({name: parameter.grad.float() for name, parameter in objective.named_parameters()}, sys.argv[1])
+        torch.save(gradients, sys.argv[1])
 """
 
 
