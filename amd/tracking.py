@@ -97,7 +97,10 @@ def connect(create: bool = True) -> MlflowClient:
             if database and not database.exists():
                 _require_new(database)
                 _make_database(database)
-            return _open_store(uri, database)
+            client = _open_store(uri, database)
+            if database:
+                _remember(database)
+            return client
     except OSError as error:
         raise _store_error(uri, error) from None
 
@@ -110,6 +113,14 @@ def _require_new(database: Path) -> None:
             f"{database}: this MLflow store is gone, its artifacts are in {artifacts}; bring it back, or move "
             "them away to begin a new one"
         )
+
+
+def _remember(database: Path) -> None:
+    """Leave among the artifacts, also where there are none yet, that this database exists."""
+    mark = _artifacts(database) / f".{database.name}"
+    if not mark.exists():
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
 
 
 def _make_database(path: Path) -> None:

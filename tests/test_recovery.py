@@ -86,7 +86,7 @@ def test_new_store_is_whole_or_absent(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db.lock"]
     (tmp_path / ".mlflow.db.killed.part").write_bytes(b"SQLite format 3")
     assert connect(1 << 30).returncode == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db.lock", "mlflow.db"}
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db.lock", "mlflow.db", "mlartifacts"}
 
 
 def test_folder_that_takes_no_shards_is_named_as_such(tmp_path: Path) -> None:

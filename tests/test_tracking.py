@@ -244,11 +244,15 @@ def test_several_processes_may_be_the_first_to_use_a_store(tmp_path: Path):
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_no_new_store_is_made_where_one_is_away_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("artifacts", [True, False])
+def test_no_new_store_is_made_where_one_is_away_for_a_while(
+    artifacts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with stage_run("report", {}) as run:
-        run.picture(np.zeros((4, 4, 3), np.uint8), "picture.png")
+        if artifacts:
+            run.picture(np.zeros((4, 4, 3), np.uint8), "picture.png")
     away = Path("mlflow.db").rename(tmp_path / "away.db")
     with pytest.raises(UserError, match=r"mlflow\.db: this MLflow store is gone"), stage_run("report", {}):
         pass
