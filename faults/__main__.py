@@ -24,6 +24,8 @@ def main() -> None:
     options = _options()
     mounts.enter(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was made is removed then, too
+    # A shell's background job ignores Ctrl-C, and so would the commands that are to be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cases = _cases(options)
     outcomes = read_outcomes(options.json) if options.json else []
     outcomes = [outcome for outcome in outcomes if not outcome.problems or outcome.case not in cases]  # failed: again
