@@ -41,6 +41,7 @@ class ModelInfo:
     architecture: Architecture
     object_segment: int | None = None  # None until it was chosen
     short_edge: int | None = None  # images are resized to this to be segmented
+    bfloat16: bool = False  # masks may be made in it: on training frames they were float32's
     segments: list[dict[str, Any]] = field(default_factory=list)  # rows of amd.tables.SEGMENTS
     params: dict[str, Any] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
@@ -62,6 +63,7 @@ def load_checkpoint(path: Path | str) -> tuple[AMD, ModelInfo]:
     """
     tensors, info = read_checkpoint(path)
     model = AMD(info.architecture)
+    model.bfloat16 = info.bfloat16
     fill(model, tensors, path)
     return model.eval(), info
 
@@ -98,6 +100,7 @@ def _impossible(info: ModelInfo) -> str:
         "motion_height": 64 <= architecture.motion_height <= MOST_PIXELS,
         "motion_width": 64 <= architecture.motion_width <= MOST_PIXELS,
         "object_segment": info.object_segment is None or info.object_segment in range(architecture.segments),
+        "bfloat16": info.bfloat16 in (True, False),
         "short_edge": info.short_edge is None or info.short_edge in range(1, MOST_PIXELS + 1),
         "segments' rows": isinstance(info.segments, list) and all(isinstance(row, dict) for row in info.segments),
         "params": isinstance(info.params, dict),

@@ -51,6 +51,8 @@ class SemanticInfo:
 class SemanticNetwork(AppearancePathway):
     """Images B,3,H,W in [0, 1] to class logits B,n,h,w; `segment` gives probabilities, as an AMD gives masks."""
 
+    bfloat16 = False  # as of an AMD
+
     def __init__(self, architecture: SemanticArchitecture) -> None:
         classes = len(architecture.classes)
         super().__init__(architecture.backbone, classes, architecture.output_stride, architecture.dropout)

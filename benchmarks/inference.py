@@ -40,6 +40,7 @@ def image_rows(setting: Setting, model: AMD) -> Iterator[Row]:
     height, width = (48, 64) if setting.quick else (392, 697)
     image = torch.from_numpy(frames(1, height, width)[0])
     plain = plain_twin(model)
+    model.bfloat16 = True  # as a checkpoint whose masks bear it
     require_same_masks(model, pixels(image, setting.device))
     calls = {
         "ours": partial(soft_masks, model, image, None),

@@ -1,13 +1,17 @@
 """Stage objectness: the pretrained checkpoint and training pairs to a checkpoint that knows its object segment."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+
+from torch import Tensor
 
 from amd.checkpoint import load_checkpoint, save_checkpoint
 from amd.data.reader import to_float
 from amd.distributed import Process, process_group
 from amd.files import write_json
+from amd.model.precision import MASKS_WITHIN, rounding_error
 from amd.objectness import choices, choose_object, segment_statistics
 from amd.params import Params
 from amd.pretraining import open_reader
@@ -22,22 +26,42 @@ CHECKPOINT = Path("models/amd.safetensors")
 
 def main(params: Params, run: Run) -> None:
     """Measure every segment on training pairs and store the choice with the weights."""
-    rows = store_object(PRETRAINED, CHECKPOINT, params)
+    rows, error = store_object(PRETRAINED, CHECKPOINT, params)
     chosen = choose_object(rows)
     write_table("metrics/segments.parquet", SEGMENTS, rows)
-    write_json("metrics/objectness.json", {"object_segment": chosen, "choices": choices(rows), "segments": rows})
-    run.metrics({"object_segment": chosen} | {f"motion_{row['segment']}": row["motion"] for row in rows})
+    found = {"object_segment": chosen, "choices": choices(rows), "bfloat16_error": error, "segments": rows}
+    write_json("metrics/objectness.json", found)
+    run.metrics(
+        {"object_segment": chosen, "bfloat16_error": error}
+        | {f"motion_{row['segment']}": row["motion"] for row in rows}
+    )
     run.artifact("metrics/objectness.json")
 
 
-def store_object(pretrained: Path, checkpoint: Path, params: Params) -> list[dict[str, float]]:
-    """Write `pretrained` as `checkpoint` with its object segment; returns the statistics of every segment."""
+def store_object(pretrained: Path, checkpoint: Path, params: Params) -> tuple[list[dict[str, float]], float]:
+    """Write `pretrained` as `checkpoint` with its object segment, and whether its masks may be made in bfloat16.
+
+    Returns the statistics of every segment, and the largest difference that bfloat16 made to a mask.
+    """
     model, info = load_checkpoint(pretrained)
+    errors = []
+
+    def watched(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        for first, second in pairs:
+            errors.append(rounding_error(model, first))
+            yield first, second
+
     with process_group(params.pretrain.device) as process:
-        rows = segment_statistics(model.to(process.device), training_pairs(params, process))
-    info = replace(info, object_segment=choose_object(rows), segments=rows, short_edge=params.predict.short_edge)
+        rows = segment_statistics(model.to(process.device), watched(training_pairs(params, process)))
+    info = replace(
+        info,
+        object_segment=choose_object(rows),
+        segments=rows,
+        short_edge=params.predict.short_edge,
+        bfloat16=max(errors) <= MASKS_WITHIN,
+    )
     save_checkpoint(checkpoint, model, info)
-    return rows
+    return rows, max(errors)
 
 
 def training_pairs(params: Params, process: Process):

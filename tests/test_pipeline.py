@@ -86,6 +86,7 @@ def test_every_stage_left_what_it_promises(project):
     segments = read_table(project / "metrics/segments.parquet", SEGMENTS)
     assert info.object_segment == read(project / "metrics/objectness.json")["object_segment"]
     assert info.short_edge == 48
+    assert info.bfloat16 == (read(project / "metrics/objectness.json")["bfloat16_error"] <= 2e-2)
     assert [row["segment"] for row in segments] == [0, 1, 2]
     assert sum(row["area"] for row in segments) == pytest.approx(1, abs=1e-3)
     assert info.lineage["params.sha256"]

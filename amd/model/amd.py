@@ -52,6 +52,8 @@ class AMD(nn.Module):
     masks B,c,h,w. Any H and W work.
     """
 
+    bfloat16 = False  # whether amd.model.inference may use it
+
     def __init__(self, architecture: Architecture = Architecture()) -> None:
         super().__init__()
         self.architecture = architecture

@@ -2,7 +2,8 @@
 
 Enters: an image of any size. It is resized (antialiased bilinear) so that its short edge is `short_edge`, and
 the masks are resized back. Torch alone, so that a registered model carries it along and gives the same masks.
-Convolutions are of the type that the machine multiplies fastest; in bfloat16 masks are within 2e-2 of float32's.
+Convolutions are float32, or of the type that the machine multiplies fastest where the model's checkpoint says that its
+masks bear it (amd.model.precision).
 """
 
 import torch
@@ -18,7 +19,7 @@ def soft_masks(model: AMD, image: Tensor, short_edge: int | None) -> Tensor:
     """Masks c,H,W, float32 summing to one over c, of an image uint8 H,W,3 on any device."""
     device = next(model.parameters()).device
     pixels = network_input(image.to(device), short_edge)
-    precision = fastest_precision("auto", device)
+    precision = fastest_precision("auto" if model.bfloat16 else "float32", device)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         masks = model.segment(pixels)
     return F.interpolate(masks, image.shape[:2], mode="bilinear", align_corners=False)[0]

@@ -1,6 +1,9 @@
-"""The type of convolutions: what this machine multiplies fastest."""
+"""The type of convolutions: what this machine multiplies fastest, and what it does to masks."""
 
 import torch
+from torch import Tensor, nn
+
+MASKS_WITHIN = 2e-2  # of float32's, for bfloat16 to stand in for it
 
 
 def fastest_precision(precision: str, device: torch.device) -> torch.dtype:
@@ -10,6 +13,15 @@ def fastest_precision(precision: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return torch.bfloat16 if _cpu_has_bfloat16_units() else torch.float32
+
+
+@torch.no_grad()
+def rounding_error(model: nn.Module, images: Tensor) -> float:
+    """The largest difference between a model's masks of images B,3,H,W in bfloat16 and in float32."""
+    exact = model.segment(images)
+    with torch.autocast(images.device.type, torch.bfloat16):
+        fast = model.segment(images)
+    return (fast - exact).abs().max().item()
 
 
 def _cpu_has_bfloat16_units() -> bool:
