@@ -167,7 +167,7 @@ def repro(stage: str) -> tuple[str, ...]:
 def _make_project(made: Workspace) -> None:
     for name in ("amd", "stages", "flows"):
         shutil.copytree(REPOSITORY / name, made.project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "params.yaml", ".gitignore"):
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(REPOSITORY / name, made.project / name)
     yaml = YAML()
     tree = yaml.load(made.project / "params.yaml")
