@@ -41,10 +41,10 @@ class ModelInfo:
     architecture: Architecture
     object_segment: int | None = None  # None until it was chosen
     short_edge: int | None = None  # images are resized to this to be segmented
-    bfloat16: bool = False  # masks may be made in it: on training frames they were float32's
     segments: list[dict[str, Any]] = field(default_factory=list)  # rows of amd.tables.SEGMENTS
     params: dict[str, Any] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
+    bfloat16: bool = False  # masks may be made in it: on training frames they were float32's
 
 
 def save_checkpoint(path: Path | str, model: AMD, info: ModelInfo) -> None:

@@ -3,12 +3,14 @@
 What a fault takes away it gives back before it returns: afterwards the same command has to recover.
 """
 
+import errno
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from faults.mounts import mount_read_only, unmount
 from faults.servers import mlflow_server, prefect_server
@@ -31,14 +33,25 @@ def disk_full(trial: Trial) -> None:
     """No space from a random moment until the command has ended."""
     trial.start()
     trial.wait_for_moment()
-    filler = trial.workspace.project / ".filler"
-    free = shutil.disk_usage(trial.workspace.project).free
+    filler, spared = trial.workspace.project / ".filler", trial.rng.randrange(SPARED)
     try:
         with filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, free - trial.rng.randrange(SPARED)))
+            while not _fill(file, shutil.disk_usage(trial.workspace.project).free - spared):
+                pass
         trial.finish()
     finally:
         filler.unlink()
+
+
+def _fill(file: BinaryIO, size: int) -> bool:
+    """Whether the disk is full but for what is spared: the stage writes, and removes, at the same time."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, max(1, size))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return size <= 1
+    return True
 
 
 def input_vanished(trial: Trial) -> None:
