@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from amd.errors import UserError
-from amd.files import atomic_path
 from amd.model.amd import AMD, Architecture
 from amd.model.reference import from_reference
+from amd.tensor_file import save_tensors
 
 FORMAT, EMBEDDING_FORMAT, SEMANTIC_FORMAT = "amd-checkpoint-1", "amd-embedding-1", "amd-semantic-1"
 KINDS = {  # what a user is told of a file that is given in the other one's place
@@ -50,9 +49,7 @@ class ModelInfo:
 def save_checkpoint(path: Path | str, model: AMD, info: ModelInfo) -> None:
     """Write weights and metadata atomically."""
     metadata = {"format": FORMAT, "info": json.dumps(asdict(info), sort_keys=True)}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(path) as part:
-        save_file(tensors, part, metadata)
+    save_tensors(path, model.state_dict(), metadata)
 
 
 def load_checkpoint(path: Path | str) -> tuple[AMD, ModelInfo]:

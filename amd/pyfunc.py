@@ -20,7 +20,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 # Of the package `amd`: what reading a checkpoint and answering for an image import, and nothing else.
 TRAVELLING = (
-    *("__init__.py", "errors.py", "files.py", "checkpoint.py", "serving.py", "model"),
+    *("__init__.py", "errors.py", "files.py", "tensor_file.py", "checkpoint.py", "serving.py", "model"),
     *("transfer/__init__.py", "transfer/embedding_checkpoint.py", "transfer/embedder.py", "transfer/network.py"),
 )
 REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch")

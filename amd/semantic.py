@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from amd.checkpoint import SEMANTIC_FORMAT, fill, read_file
 from amd.errors import UserError
-from amd.files import atomic_path
 from amd.imagenet import is_imagenet_file, load_imagenet
 from amd.loading import resolve_model
 from amd.model.appearance import AppearancePathway
+from amd.tensor_file import save_tensors
 
 SCRATCH = "scratch"
 
@@ -81,9 +80,7 @@ def start_from(network: SemanticNetwork, weights: Path | str) -> None:
 def save_semantic(path: Path | str, network: SemanticNetwork, info: SemanticInfo) -> None:
     """Write weights and metadata atomically."""
     metadata = {"format": SEMANTIC_FORMAT, "info": json.dumps(asdict(info), sort_keys=True)}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_path(path) as part:
-        save_file(tensors, part, metadata)
+    save_tensors(path, network.state_dict(), metadata)
 
 
 def load_semantic(path: Path | str) -> tuple[SemanticNetwork, SemanticInfo]:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from amd.errors import UserError
-from amd.files import atomic_path
+from amd.tensor_file import save_tensors
 
 if TYPE_CHECKING:
     from amd.training import Progress
@@ -28,9 +27,7 @@ def save_state(path: Path, objective: nn.Module, optimiser: torch.optim.Optimize
     names = _parameter_names(objective, optimiser)
     for index, entries in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{names[index]}.{key}": torch.as_tensor(value) for key, value in entries.items()}
-    with atomic_path(path) as part:
-        copies = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(copies, part, {"progress": json.dumps(asdict(done))})
+    save_tensors(path, tensors, {"progress": json.dumps(asdict(done))})
 
 
 def load_state(path: Path, objective: nn.Module, optimiser: torch.optim.Optimizer) -> "Progress":

@@ -9,11 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from amd.checkpoint import EMBEDDING_FORMAT, fill, read_file
 from amd.errors import UserError
-from amd.files import atomic_path
+from amd.tensor_file import save_tensors
 from amd.transfer.network import EmbeddingArchitecture, EmbeddingNetwork
 
 
@@ -32,9 +30,7 @@ class EmbeddingInfo:
 def save_embedding(path: Path | str, network: EmbeddingNetwork, info: EmbeddingInfo) -> None:
     """Write weights and metadata atomically."""
     metadata = {"format": EMBEDDING_FORMAT, "info": json.dumps(asdict(info), sort_keys=True)}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_path(path) as part:
-        save_file(tensors, part, metadata)
+    save_tensors(path, network.state_dict(), metadata)
 
 
 def load_embedding(path: Path | str) -> tuple[EmbeddingNetwork, EmbeddingInfo]:
