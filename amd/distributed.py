@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
+from amd.memory import keep_freed_memory
 from amd.processes import process_group as program_group
 
 GRACE_S = 60.0  # for the step under way to end, and the state to be saved
@@ -37,6 +38,7 @@ class Process:
 @contextmanager
 def process_group(device: str) -> Iterator[Process]:
     """Join the group that torchrun describes; alone when there is none. `device` is auto, cpu or cuda."""
+    keep_freed_memory()
     local = int(os.environ.get("LOCAL_RANK", 0))
     chosen = torch.device("cuda", local) if _use_cuda(device) else torch.device("cpu")
     count = int(os.environ.get("WORLD_SIZE", 1))

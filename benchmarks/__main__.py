@@ -18,6 +18,7 @@ from pathlib import Path
 
 from amd.errors import exit_on_user_error
 from amd.files import write_json
+from amd.memory import keep_freed_memory
 from benchmarks.measure import Row, Setting
 from benchmarks.table import HEADER, line
 
@@ -42,6 +43,7 @@ LONG = ("precision",)  # run when asked for by name alone
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the subjects, print rows as they come, write the JSON."""
     options = _options(arguments)
+    keep_freed_memory()
     # Here, since every process that a subject starts imports this module first: sharding's load no torch.
     import torch
 

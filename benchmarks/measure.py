@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amd.memory import keep_freed_memory
+
 if TYPE_CHECKING:
     import torch  # not loaded here: processes whose memory is measured may do without it
 
@@ -217,6 +219,7 @@ def peak_mb(function: Callable[..., Any], *arguments: Any) -> float:
 def _peak_mb(function: Callable[..., Any], *arguments: Any) -> float:
     import resource  # not on Windows
 
+    keep_freed_memory()
     with redirect_stderr(io.StringIO()):  # progress lines
         function(*arguments)
     if cuda := _cuda_in_use():

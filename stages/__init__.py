@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from amd.errors import announce_interrupts, exit_on_user_error, system_errors
 from amd.files import remove_half_written, sha256
 from amd.logs import event, logged
+from amd.memory import keep_freed_memory
 from amd.params import Params, load_params
 from amd.processes import dvc_process, follow
 
@@ -31,6 +32,7 @@ def run_stage(name: str, body: Callable[[Params, "Run"], None]) -> None:
     """Run a stage's body in its MLflow run; being told to end is an interruption like any other."""
     from amd.tracking import params_hash, stage_run  # here: the stages' worker processes import this module too
 
+    keep_freed_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if dvc := dvc_process():
         follow(dvc)  # a killed DVC leaves its stage running, which then stands in the next one's way

@@ -18,6 +18,7 @@ from amd.data.benchmarks import Sequence, open_benchmark
 from amd.data.images import read_image
 from amd.errors import UserError, exit_on_user_error, system_errors
 from amd.files import sha256
+from amd.memory import keep_freed_memory
 from amd.params import DEFAULT_PATH, Adapt, load_params
 from amd.segmenter import segment_sequence
 from amd.tracking import attached_run, nested_run
@@ -31,6 +32,7 @@ def main() -> None:
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside: the MLflow run is closed first
     settings = load_params(options.params).adapt
+    keep_freed_memory()
     torch.set_num_threads(settings.threads)
     sequence = _sequence(options.dataset, options.root, options.sequence)
     stage = attached_run()

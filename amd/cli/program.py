@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from amd.cli import data, evaluating, models, segmenting, settings, transferring
 from amd.cli.arguments import Parser
 from amd.errors import UserError, exit_on_user_error
+from amd.memory import keep_freed_memory
 
 MANUAL = """\
 Learn to see objects from unlabeled video, and segment images and videos with what was learnt.
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line of this process, or `arguments`."""
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
+    keep_freed_memory()
     try:
         command(**options)
     except OSError as error:  # a locked folder, a name too long, a disk that is gone
