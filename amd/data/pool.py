@@ -18,6 +18,7 @@ from multiprocessing.context import SpawnContext
 from typing import TypeVar
 
 import cv2
+from threadpoolctl import threadpool_limits
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -93,6 +94,7 @@ def _submit(process: ProcessPoolExecutor, work: Callable[[Item], Result], item: 
 def _start_process(ending: Connection) -> None:
     """One thread, and an end in the midst of the work as soon as the parent closes its pool or dies."""
     cv2.setNumThreads(1)
+    threadpool_limits(1)  # numpy's: its idle threads spin, in every process as many as there are cores
 
     def follow() -> None:
         with suppress(EOFError, OSError):
