@@ -1,7 +1,7 @@
 """One training step of the papers' network: ResNet-50, 384x384 crops, 2 pairs (on a GPU 16), as the loop runs it.
 
-Time against the plain baseline, peak memory against it, the backbone's share of the convolution rate, and growth
-with the batch. On a GPU also the whole step's share of the matrix rate.
+Time against the plain baseline, peak memory against it, the backbone's share of the convolution rate, growth with the
+batch, and the whole step's share of the rate that bounds it.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,8 +39,7 @@ def measure(setting: Setting) -> Iterator[Row]:
         yield from memory_against_plain(setting, network, number, edge)
     yield backbone_share(setting, network, number, edge)
     yield from growth_with_batch(setting, network, (1, 2) if setting.quick else (1, 2, 4), edge)
-    if setting.device.type == "cuda":
-        yield matrix_share(setting, network, 16, edge)
+    yield from step_shares(setting, network, 16 if setting.device.type == "cuda" else number, edge)
 
 
 def against_plain(
@@ -171,21 +170,23 @@ def growth_with_batch(setting: Setting, network: Architecture, numbers: tuple[in
     return growth("training_step", f"ResNet-50, {{size}} pairs of {edge}x{edge}, {name(dtype)}", times, "pairs")
 
 
-def matrix_share(setting: Setting, network: Architecture, number: int, edge: int) -> Row:
-    """The whole step at the rate of a large matrix product."""
-    dtype = fastest_precision("auto", setting.device)
-    run, limit = our_step(network, pairs(number, edge), dtype, setting.device), matrix_product(setting, dtype)
-    flops = counted_flops(run)
-    times = in_turn(setting, {"step": run, "product": limit.call}, 20, 5)
-    return compared(
-        "training_step",
-        f"ResNet-50, {number} pairs of {edge}x{edge}, {name(dtype)}, whole step",
-        times,
-        "step",
-        "product",
-        work=flops / limit.flops,
-        against=f"matrix rate, {name(dtype)}",
-        items=number,
-        item="pairs",
-        target=GPU_MATRIX_SHARE,
-    )
+def step_shares(setting: Setting, network: Architecture, number: int, edge: int) -> Iterator[Row]:
+    """The whole step at the machine's rate, which bounds it: of convolutions, on a GPU of a large matrix product."""
+    on_gpu = setting.device.type == "cuda"
+    for dtype in precisions(setting.device)[-1 if on_gpu else 0 :]:
+        run = our_step(network, pairs(number, edge), dtype, setting.device)
+        limit = matrix_product(setting, dtype) if on_gpu else convolution(setting, dtype, backward=True)
+        flops = counted_flops(run)
+        times = in_turn(setting, {"step": run, "limit": limit.call}, 20, 3)
+        yield compared(
+            "training_step",
+            f"ResNet-50, {number} pairs of {edge}x{edge}, {name(dtype)}, whole step of {flops / 1e12:.2f} TFLOP",
+            times,
+            "step",
+            "limit",
+            work=flops / limit.flops,
+            against=f"{'matrix' if on_gpu else 'convolution'} rate, {name(dtype)}",
+            items=number,
+            item="pairs",
+            target=GPU_MATRIX_SHARE if on_gpu else None,
+        )
