@@ -9,6 +9,7 @@ than what it stands against, in the same run; "met" compares it with the target 
 import argparse
 import importlib
 import io
+import os
 import sys
 import tempfile
 import time
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the subjects, print rows as they come, write the JSON."""
     options = _options(arguments)
     keep_freed_memory()
+    # A training alone has a few hundred convolutions; taken in turn, several would throw each other's out of the cache.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
     # Here, since every process that a subject starts imports this module first: sharding's load no torch.
     import torch
 

@@ -116,7 +116,8 @@ class MotionPathway(nn.Module):
             flow = upsample(flows[-1], 2) if flows else masks.new_zeros(len(x1), 2, *x1.shape[-2:])
             x2 = warp(x2, flow).to(x1.dtype) if flows else x2
             costs = cost_volume(standardise(x1), standardise(x2)) if self.normalised else cost_volume(x1, x2)
-            motion = self.estimator(torch.cat((F.leaky_relu(costs, 0.1), reduce(x1), flow.to(x1.dtype)), 1))
+            flow = flow.to(x1.dtype, memory_format=torch.channels_last)  # as the others, so that their union is it too
+            motion = self.estimator(torch.cat((F.leaky_relu(costs, 0.1), reduce(x1), flow), 1))
             region = 2 * region + self._read_regions(motion, level_masks)
             flows.append(compose(region, level_masks))
             with torch.no_grad():

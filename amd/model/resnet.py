@@ -29,7 +29,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return F.relu(self.bn2(self.conv2(y)) + self.downsample(x), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)).add_(self.downsample(x)), inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -50,7 +50,7 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        return F.relu(self.bn3(self.conv3(y)) + self.downsample(x), inplace=True)
+        return F.relu(self.bn3(self.conv3(y)).add_(self.downsample(x)), inplace=True)
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
@@ -114,7 +114,7 @@ class HalvingBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = pad_to_even(x)
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(F.avg_pool2d(x, 2)), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)).add_(self.shortcut(F.avg_pool2d(x, 2))), inplace=True)
 
 
 def pad_to_even(x: Tensor) -> Tensor:
