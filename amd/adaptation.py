@@ -41,12 +41,12 @@ def adapt(
     precision = fastest_precision(settings.precision, device)
     for iteration in range(settings.iterations):
         first, second = _draw(frames, settings, rng, device)
+        optimiser.zero_grad(set_to_none=True)  # before the forward pass, at whose end the memory's peak is
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             output = model(first, second)
         loss = view_synthesis_loss(output, first, second)
         if not torch.isfinite(loss):
             raise UserError(f"adaptation: the loss is not finite at iteration {iteration}; lower adapt.learning_rate")
-        optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         if watch is not None:

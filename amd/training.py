@@ -118,9 +118,9 @@ def step(
     buffers = list(objective.buffers())
     before = [buffer.clone() for buffer in buffers]
     device = next(objective.parameters()).device
+    optimiser.zero_grad(set_to_none=True)  # before the forward pass, at whose end the memory's peak is
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         scalars = model(batch)
-    optimiser.zero_grad(set_to_none=True)
     scalars["loss"].backward()
     norm = torch.nn.utils.get_total_norm(
         [parameter.grad for parameter in objective.parameters() if parameter.grad is not None]
