@@ -6,6 +6,7 @@ batch, and the whole step's share of the rate that bounds it.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from amd.pretraining import PairObjective
 from amd.recompute import recompute_activations
 from amd.training import step
 from benchmarks.agreement import require_same_training
-from benchmarks.limits import convolution, matrix_product, name, precisions
+from benchmarks.limits import Limit, convolution, matrix_product, name, precisions
 from benchmarks.measure import Row, Setting, compared, compared_memory, growth, in_turn, peak_mb
 from benchmarks.plain.loss import view_synthesis_loss as plain_loss
 from benchmarks.plain.network import PlainAMD
@@ -131,19 +132,18 @@ def backbone_share(setting: Setting, network: Architecture, number: int, edge: i
     run = partial(forward_backward, backbone, images, dtype)
     limit = convolution(setting, dtype, backward=True)
     flops = counted_flops(run)
-    times = in_turn(setting, {"backbone": run, "convolution": limit.call}, 20, 3)
-    return compared(
-        "training_step",
-        f"ResNet-50 backbone, {2 * number} images of {edge}x{edge}, {name(dtype)}, forward and backward",
-        times,
-        "backbone",
-        "convolution",
-        work=flops / limit.flops,
-        against=f"convolution rate, {name(dtype)}",
-        items=flops / 1e9,
-        item="GFLOP",
-        target=BACKBONE_CONVOLUTION_SHARE,
-    )
+    case = f"ResNet-50 backbone, {2 * number} images of {edge}x{edge}, {name(dtype)}, forward and backward"
+    counted = {"items": flops / 1e9, "item": "GFLOP", "target": BACKBONE_CONVOLUTION_SHARE}
+    return at_rate(setting, case, run, flops, limit, f"convolution rate, {name(dtype)}", **counted)
+
+
+def at_rate(
+    setting: Setting, case: str, run: Callable[[], object], flops: float, limit: Limit, against: str, **more: Any
+) -> Row:
+    """A call of `flops` operations against a limit that does nothing else."""
+    times = in_turn(setting, {"ours": run, "limit": limit.call}, 20, 3)
+    work = flops / limit.flops
+    return compared("training_step", case, times, "ours", "limit", work=work, against=against, **more)
 
 
 def forward_backward(backbone: nn.Module, images: torch.Tensor, dtype: torch.dtype) -> None:
@@ -177,16 +177,7 @@ def step_shares(setting: Setting, network: Architecture, number: int, edge: int)
         run = our_step(network, pairs(number, edge), dtype, setting.device)
         limit = matrix_product(setting, dtype) if on_gpu else convolution(setting, dtype, backward=True)
         flops = counted_flops(run)
-        times = in_turn(setting, {"step": run, "limit": limit.call}, 20, 3)
-        yield compared(
-            "training_step",
-            f"ResNet-50, {number} pairs of {edge}x{edge}, {name(dtype)}, whole step of {flops / 1e12:.2f} TFLOP",
-            times,
-            "step",
-            "limit",
-            work=flops / limit.flops,
-            against=f"{'matrix' if on_gpu else 'convolution'} rate, {name(dtype)}",
-            items=number,
-            item="pairs",
-            target=GPU_MATRIX_SHARE if on_gpu else None,
-        )
+        case = f"ResNet-50, {number} pairs of {edge}x{edge}, {name(dtype)}, whole step of {flops / 1e12:.2f} TFLOP"
+        against = f"{'matrix' if on_gpu else 'convolution'} rate, {name(dtype)}"
+        counted = {"items": number, "item": "pairs", "target": GPU_MATRIX_SHARE if on_gpu else None}
+        yield at_rate(setting, case, run, flops, limit, against, **counted)
