@@ -20,6 +20,7 @@ test: export OMP_NUM_THREADS := 1
 .PHONY: run test bench faults fuzz lint services services-stop clean
 
 run: $(VENV)/.run
+	python -m stages.mend
 	dvc repro
 	python -m stages.summary
 

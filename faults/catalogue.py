@@ -48,4 +48,5 @@ FAULTS = {
     ),
     "output damaged": Fault(damage.output_damaged, ("ingest", "shard", "pretrain", "predict", "adapt", "evaluate_vos")),
     "output halved": Fault(damage.output_halved, ("shard", "predict", "adapt"), times=2),
+    "DVC file torn": Fault(damage.dvc_file_torn, ("ingest", "shard", "pretrain", "adapt", "register"), times=2),
 }

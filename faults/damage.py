@@ -1,4 +1,4 @@
-"""Faults that change what lies on the disk: outputs, DVC's cache, half of a file, the dates of everything."""
+"""Faults that change what lies on the disk: outputs, DVC's cache and own files, half of a file, all dates."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ from faults.mounts import time_namespace
 from faults.trial import Trial
 
 MONTH_S = 30 * 86400
+DVC_FILES = ("dvc.lock", ".dvc/tmp/rwlock")
 
 
 def clock_jumped(trial: Trial) -> None:
@@ -47,6 +48,16 @@ def output_halved(trial: Trial) -> None:
     if files := _written(trial):
         victim = trial.rng.choice(files)
         victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+
+
+def dvc_file_torn(trial: Trial) -> None:
+    """Killed, and of a file that DVC writes in place only the beginning is there."""
+    all_killed(trial)
+    trial.finish()
+    victims = [path for name in DVC_FILES if (path := trial.workspace.project / name).exists()]
+    if victims:
+        victim = trial.rng.choice(victims)
+        victim.write_bytes(victim.read_bytes()[: trial.rng.randrange(max(1, victim.stat().st_size))])
 
 
 def _written(trial: Trial) -> list[Path]:

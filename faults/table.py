@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from faults.catalogue import FAULTS
 from faults.trial import Outcome
 
-HEAD = ("fault", "tried", "stages", "ended the run", "recovered", "too late", "failed", "what is done")
+HEAD = ("fault", "tried", "stages", "ended the run", "recovered", "DVC mended", "too late", "failed", "what is done")
 
 
 def format_table(outcomes: Sequence[Outcome], skipped: dict[str, str]) -> str:
@@ -34,6 +34,7 @@ def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
         len({each.case.stage for each in outcomes}),
         sum(each.status not in (0, None) for each in outcomes),
         len(outcomes) - failed - late,
+        sum(each.mended for each in outcomes),
         late,
         failed,
     )

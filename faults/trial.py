@@ -48,6 +48,7 @@ class Outcome:
     missed: bool = False  # never struck in time
     status: int | None = None  # exit status of the command that was disturbed
     log: str = ""
+    mended: bool = False  # DVC left a file of its own half-written, and the next command began with stages.mend
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Trial:
     started: float = 0.0
     status: int | None = None
     problems: list[str] = field(default_factory=list)
+    mended: bool = False
 
     @property
     def stage(self) -> str:
@@ -145,13 +147,21 @@ def run_series(workspace: Workspace, cases: Sequence[Case], faults: Sequence[Str
     try:
         for trial, fault in zip(trials, faults, strict=True):
             _strike(trial, fault, struck)
+        _mend(struck)
         _tell(struck, _again(trials[-1]) if struck else [])
     except RuntimeError as error:
         _tell(struck if trial in struck else [*struck, trial], [str(error)])
     finally:
         workspace.end_processes()
     return [
-        Outcome(trial.case, tuple(trial.problems), trial.status is None and not trial.problems, trial.status, str(log))
+        Outcome(
+            trial.case,
+            tuple(trial.problems),
+            trial.status is None and not trial.problems,
+            trial.status,
+            str(log),
+            trial.mended,
+        )
         for trial in trials
         if trial.process is not None
     ]
@@ -160,6 +170,7 @@ def run_series(workspace: Workspace, cases: Sequence[Case], faults: Sequence[Str
 def _strike(trial: Trial, fault: Strike, struck: list[Trial]) -> None:
     """Disturb the command and add the trial to `struck`; where it ended before, compare, put back and try again."""
     for _ in range(ATTEMPTS):
+        _mend(struck)
         try:
             fault(trial)
             trial.status = trial.finish()
@@ -177,6 +188,14 @@ def _strike(trial: Trial, fault: Strike, struck: list[Trial]) -> None:
 def _tell(trials: Sequence[Trial], problems: Sequence[str]) -> None:
     for trial in trials:
         trial.problems += problems
+
+
+def _mend(struck: Sequence[Trial]) -> None:
+    """What docs/recovery.md has for a DVC that was killed amid writing its own files; told of the last fault."""
+    if struck and (lines := struck[-1].workspace.mend()):
+        struck[-1].mended = True
+        with struck[-1].log.open("a") as log:
+            log.writelines(f"--- {line}\n" for line in lines)
 
 
 def _again(trial: Trial) -> list[str]:

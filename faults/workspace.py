@@ -81,6 +81,14 @@ class Workspace:
                 start_new_session=True,
             )
 
+    def mend(self) -> list[str]:
+        """Run `python -m stages.mend` in the project; what it says, and RuntimeError where it fails."""
+        command = (sys.executable, "-m", "stages.mend")
+        done = subprocess.run(command, cwd=self.project, env=self.environment(), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"stages.mend ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+        return done.stdout.splitlines()
+
     def log(self, name: str) -> Path:
         """An empty log file."""
         path = self.beside / "logs" / f"{name}.log"

@@ -27,6 +27,7 @@ from amd.errors import UserError, exit_on_user_error
 from amd.logs import logged
 from amd.processes import process_group
 from flows.server import prefect_server
+from stages.lock_files import mend
 
 DVC = (sys.executable, "-m", "dvc")
 GRACE_S = 60.0  # a stage that is told to end saves its state
@@ -55,6 +56,8 @@ def pipeline(targets: list[str] | None = None, force: bool = False) -> list[str]
     Runs in the current folder, a DVC project. Raises UserError with the last lines of the stage that failed.
     """
     with logged("pipeline", str(flow_run.root_flow_run_id), AGAIN, flow_run=flow_run.id):
+        for line in mend():
+            print(line, flush=True)
         stages = stage_order(targets or [])
         environment = _environment()
         for number, stage in enumerate(stages, 1):

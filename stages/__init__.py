@@ -17,6 +17,7 @@ from amd.logs import event, logged
 from amd.memory import keep_freed_memory
 from amd.params import Params, load_params
 from amd.processes import dvc_process, follow
+from stages.lock_files import keep_lock_files, lock_files
 
 if TYPE_CHECKING:
     from amd.tracking import Run
@@ -46,6 +47,7 @@ def run_stage(name: str, body: Callable[[Params, "Run"], None]) -> None:
         stage_run(name, params.model_dump(by_alias=True), input_tags(params)) as run,
     ):
         event("tracked", mlflow_run=run.id)
+        keep_lock_files()
         body(params, run)
 
 
@@ -59,8 +61,8 @@ def input_tags(params: Params) -> dict[str, str]:
 def locked_hashes() -> dict[str, str]:
     """Every output and dependency that a dvc.lock names, with its hash; the main pipeline has the last word."""
     hashes: dict[str, str] = {}
-    for lock in (*sorted(Path().glob("*/dvc.lock")), LOCK):
-        stages = (YAML(typ="safe").load(lock) or {}).get("stages", {}) if lock.exists() else {}
+    for lock in lock_files():
+        stages = (YAML(typ="safe").load(lock) or {}).get("stages", {})
         entries = [entry for stage in stages.values() for key in ("deps", "outs") for entry in stage.get(key, [])]
         hashes |= {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
     return hashes

@@ -22,7 +22,12 @@ from faults.workspace import REPOSITORY, Workspace, stage_names, workspace
 
 SERIES = (
     (Case("worker killed", "ingest", 1), Case("terminated", "ingest", 2), Case("database gone", "ingest", 3)),
-    (Case("all killed", "shard", 4), Case("input vanished", "shard", 5), Case("output damaged", "shard", 6)),
+    (
+        Case("all killed", "shard", 4),
+        Case("input vanished", "shard", 5),
+        Case("output damaged", "shard", 6),
+        Case("DVC file torn", "shard", 8),
+    ),
 )
 LITTERING = "\nPath('data/.manifest.parquet.x.part').touch()\n"  # what a stage may not do
 
@@ -118,7 +123,7 @@ def test_series_are_of_one_stage_each() -> None:
 
 def test_table_counts_and_names_what_failed(tmp_path: Path) -> None:
     outcomes = [
-        Outcome(Case("all killed", "shard", 1), status=-9),
+        Outcome(Case("all killed", "shard", 1), status=-9, mended=True),
         Outcome(Case("all killed", "ingest", 2), missed=True),
         Outcome(Case("database gone", "shard", 3), ("x differs",), status=0, log="somewhere"),
     ]
@@ -126,10 +131,10 @@ def test_table_counts_and_names_what_failed(tmp_path: Path) -> None:
     assert read_outcomes(tmp_path / "kept.json") == outcomes
     lines = format_table(outcomes, {"disk full": "no disk"}).splitlines()
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[2:5]]
-    assert [row[:7] for row in rows] == [
-        ["all killed", "2", "2", "1", "1", "1", "0"],
-        ["database gone", "1", "1", "0", "0", "0", "1"],
-        ["total", "3", "2", "1", "1", "1", "1"],
+    assert [row[:8] for row in rows] == [
+        ["all killed", "2", "2", "1", "1", "1", "1", "0"],
+        ["database gone", "1", "1", "0", "0", "0", "0", "1"],
+        ["total", "3", "2", "1", "1", "1", "1", "1"],
     ]
     assert lines[5:] == [
         "disk full: not tried: no disk",
@@ -145,7 +150,7 @@ def test_command_fills_a_disk_and_goes_on_with_its_record(tmp_path: Path) -> Non
     if "not tried" in first.stdout:
         pytest.skip(first.stdout.splitlines()[-1])
     assert first.returncode == 0, first.stdout + first.stderr
-    assert re.search(r"\| disk full \| 1 \| 1 \| \d \| 1 \| 0 \| 0 \|", first.stdout)
+    assert re.search(r"\| disk full \| 1 \| 1 \| \d \| 1 \| \d \| 0 \| 0 \|", first.stdout)
     assert "amd-faults-" not in Path("/proc/mounts").read_text()
     assert [row["case"]["fault"] for row in json.loads(kept.read_text())] == ["disk full"]
     second = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600)

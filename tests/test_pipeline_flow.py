@@ -85,6 +85,16 @@ def test_pipeline_leaves_the_lock_of_dvc_repro(dvc_project: Path, capfd: pytest.
     assert Path("last.txt").read_text() == "1\n2\n"
 
 
+def test_pipeline_mends_what_a_killed_dvc_left(dvc_project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pipeline()
+    Path("dvc.lock").write_text("sche")
+    Path(".dvc/tmp/rwlock").write_text("")
+    assert subprocess.run([*DVC, "repro"], capture_output=True, check=False).returncode == 255
+    pipeline()
+    assert capfd.readouterr().out.count("was half-written") == 2
+    assert subprocess.run([*DVC, "status", "-q"], check=False).returncode == 0
+
+
 def test_pipeline_tells_why_a_stage_failed(dvc_project: Path) -> None:
     Path("dvc.yaml").write_text(STAGES.replace("echo {value} > first.txt", "echo no such video >&2; exit 2"))
     with pytest.raises(UserError, match=r"^stage first failed; its last lines: .*no such video"):

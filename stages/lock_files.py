@@ -1,0 +1,92 @@
+"""The files that DVC keeps its state in, and mending those that it was killed amid writing.
+
+DVC writes its dvc.lock files and its register of readers and writers in place. A kill in these milliseconds leaves a
+torn file, which every later `dvc` command refuses. Both are read here as DVC reads them, under DVC's own locks: a file
+that DVC accepts is not touched, nor is any while another DVC holds the lock.
+"""
+
+import json
+from pathlib import Path
+
+from amd.files import remove_half_written, write_bytes
+
+KEPT = Path(".amd/dvc")  # dvc.lock files as they were when the last stage began, and torn ones
+
+
+def lock_files() -> list[Path]:
+    """The dvc.lock of every pipeline of the project; the main one is the last."""
+    return [*sorted(Path().glob("*/dvc.lock")), *Path().glob("dvc.lock")]
+
+
+def keep_lock_files() -> None:
+    """Keep copies of the dvc.lock files, for `mend`; called while DVC waits for a stage, so they are whole."""
+    remove_half_written(KEPT)
+    for lock in lock_files():
+        remove_half_written(lock.parent)
+        write_bytes(_kept(lock), lock.read_bytes())
+
+
+def mend() -> list[str]:
+    """Mend what is torn, if the current folder is a DVC project; a line per file, which says what was done.
+
+    A dvc.lock becomes what it was when the last stage began; without such a copy it is set aside, and DVC looks at
+    every stage again. The register is removed: whoever it named is dead, or found it torn as well.
+    """
+    if not Path(".dvc").is_dir():
+        return []
+    from dvc.lock import LockError  # here: DVC takes a while to import, and every stage imports this module
+    from dvc.repo import Repo
+
+    repo = Repo()
+    try:
+        with repo.lock:
+            lines = [_mend_lock_file(lock) for lock in lock_files() if not _accepted_lock_file(lock)]
+        return lines + _mend_register(Path(repo.tmp_dir), repo.config["core"].get("hardlink_lock", False))
+    except LockError:
+        return []
+    finally:
+        repo.close()
+
+
+def _kept(lock: Path) -> Path:
+    return KEPT / "-".join(lock.parts)
+
+
+def _mend_lock_file(lock: Path) -> str:
+    kept = _kept(lock)
+    torn = kept.with_suffix(".torn")
+    write_bytes(torn, lock.read_bytes())
+    if kept.exists() and _accepted_lock_file(kept):
+        write_bytes(lock, kept.read_bytes())
+        return f"{lock} was half-written; it is now as it was when the last stage began"
+    lock.unlink()
+    return f"{lock} was half-written; it is now {torn}, and DVC looks at every stage again"
+
+
+def _accepted_lock_file(lock: Path) -> bool:
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from dvc.utils.serialize import ParseError, parse_yaml
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(parse_yaml(lock.read_text(), str(lock)))
+    except (ParseError, Invalid, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _mend_register(folder: Path, hardlink: bool) -> list[str]:
+    from dvc.lock import make_lock
+    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK, SCHEMA
+    from voluptuous import Invalid
+
+    register = folder / RWLOCK_FILE
+    with make_lock(str(folder / RWLOCK_LOCK), tmp_dir=str(folder), hardlink_lock=hardlink):
+        try:
+            SCHEMA(json.loads(register.read_text()))
+        except FileNotFoundError:
+            return []
+        except (ValueError, Invalid):  # of JSON and of UTF-8 are both the first
+            register.unlink()
+            return [f"{register.relative_to(Path.cwd())} was half-written; removed"]
+    return []
