@@ -1,12 +1,14 @@
 """The training reader: coverage, mixing, exact resumption, and refusals that name what is wrong."""
 
 import shutil
+import tarfile
 from collections import Counter
 from itertools import groupby, islice
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import simplejpeg
 import torch
@@ -14,6 +16,7 @@ import webdataset
 
 from amd.data import reader as reader_module
 from amd.data.reader import WINDOW, Batch, PairReader, positions, to_float
+from amd.data.shard_file import ShardFile, read_contents
 from amd.data.shards import write_shards
 from amd.data.synthetic import encode
 from amd.data.transforms import PairTransform
@@ -163,11 +166,9 @@ def test_reading_leaves_torchs_random_state_alone(index):
 
 def test_skipping_decodes_nothing_and_opens_no_finished_shard(index, monkeypatch):
     decoded, opened = [], []
-    decode, open_shard = simplejpeg.decode_jpeg, webdataset.tarfile_to_samples
+    decode, read_contents = simplejpeg.decode_jpeg, reader_module.read_contents
     monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda jpeg: decoded.append(1) or decode(jpeg))
-    monkeypatch.setattr(
-        webdataset, "tarfile_to_samples", lambda: lambda urls: open_shard()(opened.append(url) or url for url in urls)
-    )
+    monkeypatch.setattr(reader_module, "read_contents", lambda path: opened.append(path) or read_contents(path))
     read(index, 1, start=1000 * PAIRS // 4 - 1)
     assert len(decoded) == 2 * 4
     assert len(opened) <= 8
@@ -241,19 +242,43 @@ def test_positions_from_anywhere_equal_those_from_the_start():
         assert found == through[skip : skip + len(found)]
 
 
-def test_memory_is_bounded_by_the_window(index, monkeypatch):
-    waiting = []
-    take = reader_module._ShardStream.take
+def test_every_shard_is_open_only_while_it_is_read(index, monkeypatch):
+    monkeypatch.setattr(reader_module, "OPEN_SHARDS", 3)
+    shards = {path.resolve() for path in index.parent.glob("*.tar")}
+    most = 0
+    reader = PairReader(index, TRANSFORM, pairs=1, seed=0)
+    for _ in range(2 * PAIRS):
+        next(reader)
+        most = max(most, sum(Path(each.path) in shards for each in psutil.Process().open_files()))
+    assert most == 3
+    assert len(shards) > 3
 
-    def watched(self, number):
-        sample = take(self, number)
-        waiting.append(len(self._waiting))
-        return sample
 
-    monkeypatch.setattr(reader_module._ShardStream, "take", watched)
-    read(index, 20, start=3)
-    assert waiting
-    assert max(waiting) < WINDOW
+def test_contents_are_read_once(index, monkeypatch):
+    opened = []
+    read_contents = reader_module.read_contents
+    monkeypatch.setattr(reader_module, "read_contents", lambda path: opened.append(path) or read_contents(path))
+    read(index, 3 * PAIRS // 4)
+    assert sorted(opened) == sorted(path.resolve() for path in index.parent.glob("*.tar"))
+
+
+def test_pictures_are_those_of_webdataset(index):
+    for path in index.parent.glob("*.tar"):
+        contents = read_contents(path)
+        file = ShardFile(path, contents)
+        samples = list(webdataset.tarfile_to_samples()([{"url": str(path)}]))
+        assert len(contents.keys) == len(samples)
+        for number, sample in enumerate(samples):
+            assert file.read(number) == (sample["__key__"], sample["first.jpg"], sample["second.jpg"])
+        file.close()
+
+
+def test_a_member_that_claims_more_than_there_is(tmp_path):
+    header = tarfile.TarInfo("v-0.first.jpg")
+    header.size = 1 << 40
+    (tmp_path / "v.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(UserError, match=r"v\.tar: the shard is damaged \(it ends early\)"):
+        read_contents(tmp_path / "v.tar")
 
 
 def test_fewer_shards_than_readers(index):
