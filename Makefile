@@ -51,16 +51,16 @@ lint: $(VENV)/.dev
 # The pip that Python brings takes half as long again, but does where there is no other.
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	-$@ -m pip install --quiet -c constraints.txt --upgrade pip
+	-$@ -m pip install -qq -c constraints.txt --upgrade pip
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e .
+	$(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e '.[dev]'
 	@# An independent F-beta and MAE to test ours against; it asks for older packages than it needs.
-	$(BIN)/python -m pip install --quiet --no-compile --no-deps pysodmetrics==1.6.2
+	$(BIN)/python -m pip install -qq --no-compile --no-deps pysodmetrics==1.6.2
 	touch $@ $(VENV)/.run
 
 clean:
