@@ -1,12 +1,11 @@
 """Adaptation of one video, 100 iterations of the quickstart's, against its training steps alone; several videos.
 
-In this process, and as the program that the fan-out starts for every video: its start, loading and masks included.
+In this process, and as a fan-out does a video: the start of its program, loading and masks included.
 On a GPU also the papers' network on 50 frames with 16 pairs an iteration.
 """
 
-import os
+import math
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,12 +28,15 @@ from benchmarks.clips import frames
 from benchmarks.limits import name
 from benchmarks.measure import Row, Setting, compared, goal, in_turn
 from benchmarks.workloads import architecture, checkpoint, floats, pairs, sane_model
+from flows.processes import Programs
+from flows.runners import GRACE_S, PROGRAM, command, devices, share
 
 STEPS_SHARE = 0.95  # of the time is in training steps
 TWO_AT_ONCE = 1.8  # times one after the other, on two cores
 GPU_SECONDS = 10.0
 
 CLIP = (32, 144, 256)  # frames, height, width: the quickstart's
+CLIPS = ["clip-0000", "clip-0001"]
 
 
 def measure(setting: Setting) -> Iterator[Row]:
@@ -129,15 +131,16 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
             soft_masks(model, image, None)
 
     runs = count()
-    calls = {
-        "work": work,
-        "one": lambda: run_programs(setting.scratch, ["clip-0000"], next(runs)),
-        "two": lambda: run_programs(setting.scratch, ["clip-0000", "clip-0001"], next(runs)),
-    }
-    times = in_turn(setting, calls, 60, 1, warm_up=False)
-    case = f"the program of one video, {settings.iterations} iterations and masks"
+    with Programs(GRACE_S, PROGRAM) as programs:
+        begin = lambda number: run_programs(programs, setting.scratch, CLIPS[:number], next(runs))
+        begin(1)  # imports what the others are forked with, once a fan-out
+        calls = {"work": work, "one": partial(begin, 1), "two": partial(begin, 2)}
+        times = in_turn(setting, calls, 60, 1, warm_up=False)
+    case = f"a video of a fan-out, {settings.iterations} iterations and masks"
     against = "the same in a process that runs already"
-    yield compared("adaptation", case, times, "one", "work", against=against, items=1, item="videos")
+    yield compared(
+        "adaptation", case, times, "one", "work", against=against, items=1, item="videos", target=STEPS_SHARE
+    )
     yield compared(
         "adaptation",
         "2 videos at once, 1 thread each",
@@ -152,18 +155,20 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
     )
 
 
-def run_programs(scratch: Path, sequences: list[str], run: int) -> None:
-    """The program of every sequence at once, as flows.adapt starts it."""
-    environment = os.environ | {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+def run_programs(programs: Programs, scratch: Path, sequences: list[str], run: int) -> None:
+    """Every sequence at once, as flows.adapt does them."""
+    place = {"dataset": "davis2016", "model": scratch / "model.safetensors", "root": scratch / "corpus/heldout"}
+    place |= {"out": scratch / f"adapted-{run}", "params": profile_path("quickstart")}
 
-    def start(sequence: str) -> None:
-        command = [sys.executable, "-m", "stages.adapt_video", "--dataset", "davis2016", "--sequence", sequence]
-        command += ["--model", scratch / "model.safetensors", "--root", scratch / "corpus/heldout"]
-        command += ["--out", scratch / f"adapted-{run}", "--params", profile_path("quickstart")]
-        subprocess.run(command, check=True, env=environment, stderr=subprocess.DEVNULL)
+    def begin(sequence: str) -> int:
+        words = command({"sequence": sequence} | {key: str(value) for key, value in place.items()})
+        with (scratch / f"{sequence}.log").open("a") as log:
+            options = {"stdout": log, "stderr": subprocess.STDOUT, "env": share(0, 1, devices()), "cwd": Path.cwd()}
+            return programs.run(words, math.inf, **options)
 
     with ThreadPoolExecutor(len(sequences)) as pool:
-        list(pool.map(start, sequences))
+        if any(pool.map(begin, sequences)):
+            raise RuntimeError("a video's program failed")
 
 
 def gpu_row(setting: Setting) -> Row:

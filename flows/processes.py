@@ -2,19 +2,25 @@
 
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from amd.processes import end_group, process_group, signal_group
+from amd.zygote import Unserved, Zygote
 
 
 class Programs:
-    """Programs that threads of this process run, each in a process group; all of them end with the `with` block."""
+    """Programs that threads of this process run, each in a process group; all of them end with the `with` block.
 
-    def __init__(self, grace_s: float) -> None:
+    Those of `python -m often` are forked by one process that has imported it (amd.zygote), where the system can.
+    """
+
+    def __init__(self, grace_s: float, often: str | None = None) -> None:
         self._grace_s = grace_s
+        self._zygote = Zygote(often, grace_s) if often else None
         self._lock = threading.Lock()
         self._running: list[subprocess.Popen] = []
         self.stopped = False
@@ -26,16 +32,21 @@ class Programs:
         with self._lock:
             self.stopped = True
             running = list(self._running)
+        if self._zygote:
+            self._zygote.end()
         for process in running:
             signal_group(process.pid, signal.SIGTERM)  # all at once, so that they share the time to end
         for process in running:
             end_group(process, self._grace_s)
 
     def run(self, command: Sequence[str], timeout_s: float, **options: Any) -> int:
-        """Run a program to its end and give its exit status.
+        """Run a program (`options` as for Popen) to its end and give its exit status.
 
         Raises TimeoutExpired, with the whole group ended, after `timeout_s` seconds; RuntimeError once stopped.
         """
+        if self._zygote and tuple(command[:3]) == (sys.executable, "-m", self._zygote.module):
+            with suppress(Unserved):
+                return self._zygote.run(command[3:], timeout_s, options["stdout"], options["env"], options["cwd"])
         with ExitStack() as stack:
             with self._lock:  # between a start and its entry in the list nobody stops
                 if self.stopped:

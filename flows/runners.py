@@ -5,7 +5,7 @@ All three run the program stages.adapt_video in a process group of its own, in t
 the video's log. Workers elsewhere need the project at the same path (a shared file system), and servers that they can
 reach for PREFECT_API_URL and MLFLOW_TRACKING_URI.
 
-  processes   threads of the flow wait for programs; they end with the flow
+  processes   threads of the flow wait for programs, which one process forks (amd.zygote); they end with the flow
   dask        DASK_SCHEDULER_ADDRESS names the cluster, else one of `adapt.workers` processes is made on this machine;
               a video whose worker dies is given to another worker
   pool        a run of the deployment adapt-video a video; a run whose worker is lost is given up after adapt.timeout_s
@@ -47,6 +47,7 @@ from stages.receipts import read_receipt
 LOGS = Path(".amd/logs/adapt")
 GRACE_S = 10.0
 POLL_S = 1.0
+PROGRAM = "stages.adapt_video"
 DEPLOYMENT = "adapt-video/adapt-video"
 # What a program elsewhere has to be told of the run that it belongs to.
 TOLD = (RUN_VARIABLE, PIPELINE_VARIABLE, STAGE_VARIABLE, "MLFLOW_TRACKING_URI")
@@ -93,7 +94,7 @@ def open_runner(limits: Adapt) -> Iterator[tuple[TaskRunner, RunVideo]]:
                 stopped.set()
     else:
         # Left from below: programs end first, then the threads that wait for them.
-        with ThreadPoolTaskRunner(max_workers=limits.workers) as runner, Programs(GRACE_S) as programs:
+        with ThreadPoolTaskRunner(max_workers=limits.workers) as runner, Programs(GRACE_S, PROGRAM) as programs:
             yield runner, partial(_run_here, programs)
 
 
@@ -110,7 +111,7 @@ def adapt_in_pool(
 
 def command(arguments: dict[str, str]) -> tuple[str, ...]:
     """The program of a video."""
-    return (sys.executable, "-m", "stages.adapt_video", *(f"--{name}={value}" for name, value in arguments.items()))
+    return (sys.executable, "-m", PROGRAM, *(f"--{name}={value}" for name, value in arguments.items()))
 
 
 def devices() -> list[str]:

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+import torch._dynamo  # which Adam imports, in more than a second: here once, where one process forks this program
 
 from amd.adaptation import adapt
 from amd.checkpoint import load_checkpoint

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -82,16 +82,27 @@ def wanted(name: str) -> set[str]:
 
 
 def programs_of(project: Path) -> int:
-    """How many programs of single videos run in `project`."""
-    return sum(runs_a_video(process, project) for process in psutil.process_iter())
+    """How many programs of single videos run in `project`, with the zygote that forks them."""
+    return sum(leads_in(process, project) for process in psutil.process_iter())
 
 
-def runs_a_video(process: psutil.Process, project: Path) -> bool:
+def leads_in(process: psutil.Process, project: Path) -> bool:
     try:  # a leader of its group: for a moment, what a program starts looks like the program
         video = "stages.adapt_video" in process.cmdline() and os.getpgid(process.pid) == process.pid
         return video and process.cwd() == str(project)
     except (psutil.Error, ProcessLookupError, PermissionError):
         return False
+
+
+def runs_a_video(process: psutil.Process, project: Path) -> bool:
+    """Whether it leads the group of one video: as a program of its own, or forked by the zygote."""
+    with suppress(psutil.Error):
+        return leads_in(process, project) and (not is_forked(process) or is_forked(process.parent()))
+    return False
+
+
+def is_forked(process: psutil.Process | None) -> bool:
+    return process is not None and "amd.zygote" in process.cmdline()
 
 
 @contextmanager
@@ -101,7 +112,7 @@ def most_programs(project: Path) -> Iterator[list[int]]:
 
     def watch() -> None:
         while not ended.wait(0.1):
-            seen.append(programs_of(project))
+            seen.append(sum(runs_a_video(process, project) for process in psutil.process_iter()))
 
     thread = threading.Thread(target=watch)
     thread.start()

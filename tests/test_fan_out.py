@@ -89,7 +89,7 @@ def test_failed_video_is_reported_and_alone_done_again(project: Path) -> None:
 
 
 def test_timeout_is_tried_again_and_then_reported(project: Path) -> None:
-    change("adapt", timeout_s=0.3, retries=2)
+    change("adapt", timeout_s=0.3, retries=2, iterations=100_000)
     list_clips("clip-0000", "clip-0002")
     with pytest.raises(UserError, match=r"2 of 2 videos failed.*clip-0002 \(not finished after 0.3 s"):
         adapt_videos()

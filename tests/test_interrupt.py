@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from adapt_project import runs_a_video
 from ruamel.yaml import YAML
 
 from amd.checkpoint import ModelInfo, save_checkpoint
@@ -109,8 +111,10 @@ def states(project: Workspace) -> list[Path]:
 
 def adapts(project: Workspace) -> bool:
     """Whether the programs of both videos compute."""
-    programs = [each for each in project.processes() if "stages.adapt_video" in " ".join(each.cmdline())]
-    return sum(each.name().startswith("python") and each.num_threads() > 1 for each in programs) == 2
+    leaders = [each for each in project.processes() if runs_a_video(each, project.project)]
+    with suppress(psutil.Error):
+        return sum(child.cpu_times().user > 0.5 for each in leaders for child in each.children()) == 2
+    return False
 
 
 def test_training_under_dvc(project: Workspace) -> None:
