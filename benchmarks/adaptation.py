@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,8 +29,9 @@ from benchmarks.clips import frames
 from benchmarks.limits import name
 from benchmarks.measure import Row, Setting, compared, goal, in_turn
 from benchmarks.workloads import architecture, checkpoint, floats, pairs, sane_model
-from flows.processes import Programs
-from flows.runners import GRACE_S, PROGRAM, command, devices, share
+
+if TYPE_CHECKING:
+    from flows.processes import Programs
 
 STEPS_SHARE = 0.95  # of the time is in training steps
 TWO_AT_ONCE = 1.8  # times one after the other, on two cores
@@ -118,7 +120,10 @@ def growth_with_frames(setting: Setting, model: AMD, settings: Adapt, size: tupl
 
 
 def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]:
-    """One program, and two at once."""
+    """A video of a fan-out, and two at once."""
+    from flows.processes import Programs  # here: imported above, Prefect would be in every memory that is measured
+    from flows.runners import GRACE_S, PROGRAM
+
     corpus = load_profile("quickstart").corpus
     root = setting.scratch / "corpus"
     make_corpus(root, corpus.model_copy(update={"train_clips": 1, "heldout_clips": 2}))
@@ -155,8 +160,10 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
     )
 
 
-def run_programs(programs: Programs, scratch: Path, sequences: list[str], run: int) -> None:
+def run_programs(programs: "Programs", scratch: Path, sequences: list[str], run: int) -> None:
     """Every sequence at once, as flows.adapt does them."""
+    from flows.runners import command, devices, share
+
     place = {"dataset": "davis2016", "model": scratch / "model.safetensors", "root": scratch / "corpus/heldout"}
     place |= {"out": scratch / f"adapted-{run}", "params": profile_path("quickstart")}
 
