@@ -121,7 +121,7 @@ def growth_with_frames(setting: Setting, model: AMD, settings: Adapt, size: tupl
 
 def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]:
     """A video of a fan-out, and two at once."""
-    from flows.processes import Programs  # here: imported above, Prefect would be in every memory that is measured
+    from flows.processes import Programs  # here: Prefect takes seconds to import
     from flows.runners import GRACE_S, PROGRAM
 
     corpus = load_profile("quickstart").corpus
