@@ -6,6 +6,7 @@ that DVC accepts is not touched, nor is any while another DVC holds the lock.
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from amd.files import remove_half_written, write_bytes
@@ -37,15 +38,12 @@ def mend() -> list[str]:
     from dvc.lock import LockError  # here: DVC takes a while to import, and every stage imports this module
     from dvc.repo import Repo
 
-    repo = Repo()
-    try:
+    lines = []
+    with Repo() as repo, suppress(LockError):
         with repo.lock:
-            lines = [_mend_lock_file(lock) for lock in lock_files() if not _accepted_lock_file(lock)]
-        return lines + _mend_register(Path(repo.tmp_dir), repo.config["core"].get("hardlink_lock", False))
-    except LockError:
-        return []
-    finally:
-        repo.close()
+            lines += [_mend_lock_file(lock) for lock in lock_files() if not _accepted_lock_file(lock)]
+        lines += _mend_register(Path(repo.tmp_dir), repo.config["core"].get("hardlink_lock", False))
+    return lines
 
 
 def _kept(lock: Path) -> Path:

@@ -30,11 +30,13 @@ def main():
         case "words": sys.exit("no such thing")
         case "error": raise ValueError("wrong")
         case "killed": os.kill(os.getpid(), signal.SIGKILL)
-        case "child": subprocess.Popen(["sh", "-c", "echo $$ > child; exec sleep 300"])
         case "stubborn": signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.argv[1] in ("child", "stubborn", "long"):
+        child = subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 300"])
+        Path("child").write_text(str(child.pid))
+        Path("self.part").write_text(str(os.getpid()))
+        Path("self.part").rename("self")  # the last: who sees it sees both whole
     if sys.argv[1] in ("stubborn", "long"):
-        subprocess.Popen(["sh", "-c", "trap '' TERM; echo $$ > child; sleep 300"])
-        Path("self").write_text(str(os.getpid()))
         time.sleep(300)
 
 if __name__ == "__main__":
@@ -84,7 +86,7 @@ def test_runs_are_those_of_a_program_of_its_own(programs: Programs, folder: Path
 
 def test_timeout_ends_the_whole_group_and_no_other(programs: Programs, folder: Path) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
-        run(programs, folder, "stubborn", seconds=1.0)
+        run(programs, folder, "stubborn", seconds=3.0)
     wait_for(lambda: ended(folder / "child") and ended(folder / "self"), 5)
     assert run(programs, folder, "status", "4")[0] == 4
     assert len(imports(folder)) == 1
@@ -124,12 +126,13 @@ with Programs(9.0, {MODULE!r}) as programs, open("log", "w") as log:
     process = subprocess.Popen([sys.executable, "-c", starter], env=environment, cwd=folder)
     try:
         wait_for((folder / "self").exists, 60)
+        assert not ended(folder / "self")
+        assert not ended(folder / "child")
     finally:
         process.kill()
         process.wait()
-    wait_for(lambda: ended(folder / "self") and ended(folder / "child"), 5)
     (zygote,) = imports(folder)
-    wait_for(lambda: not psutil.pid_exists(zygote), 5)
+    wait_for(lambda: ended(folder / "self") and ended(folder / "child") and not psutil.pid_exists(zygote), 5)
 
 
 def test_without_its_zygote_a_program_is_started(programs: Programs, folder: Path) -> None:
