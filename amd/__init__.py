@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amd.models.amd import AMD
 
+__version__ = "0.2.0"  # the one place; pyproject.toml reads it from here
+
 # Nothing phones home unless its user says so.
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

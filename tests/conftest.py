@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("AMD_SHARED", REPOSITORY.parent / "shared"))
 
 LONG = (  # of tens of seconds and more
-    *("test_pipeline", "test_services", "test_scale_out", "test_interrupt", "test_faults", "test_simulation"),
+    *("test_pipeline", "test_services", "test_scale_out", "test_interrupt", "test_faults"),
     *("test_postgres_s3", "test_fan_out", "test_parity", "test_training", "test_promotion_races", "test_refresh"),
     *("test_evaluate_flow", "test_embedding_training", "test_semantic_training", "test_inbox_flow", "test_sweep"),
 )

@@ -1,8 +1,8 @@
-"""`amd doctor`: what is wrong with data."""
+"""`amd doctor` and `amd profile`: what is wrong with data, and whole sets of parameters."""
 
 from pathlib import Path
 
-from amd.cli.arguments import IMAGE_SETS, VIDEO_SETS, Commands, command
+from amd.cli.arguments import IMAGE_SETS, VIDEO_SETS, Command, argument
 from amd.runtime.errors import UserError
 
 DOCTOR = """\
@@ -13,31 +13,22 @@ Every input is decoded whole and judged by the rules of the pipeline's ingest st
 is compared with what its publication has. Nothing is changed.
 """
 
-
-def add(subparsers: Commands) -> None:
-    """Add the commands."""
-    _doctor(subparsers)
+PROFILE = """\
+Make params.yaml a whole set of parameters, and print what changes. The `data` section of the file that is there
+is kept. quickstart: the built-in corpus, minutes on a CPU. workstation: real videos, half an hour on a CPU. paper: the
+papers' settings, days on 8 GPUs.
+"""
 
 
 def doctor(paths: list[Path], dataset: str | None, root: Path | None) -> None:
     """What is wrong with videos, or what there is of a benchmark."""
     if bool(paths) == bool(dataset) or bool(dataset) != bool(root):
         raise UserError("amd doctor: give paths, or --dataset with --root")
-    if dataset:
-        _doctor_dataset(dataset, root)
-    else:
-        _doctor_paths(paths)
+    if dataset and root:
+        from amd.data.benchmarks.doctor import check_dataset
 
-
-def _doctor(subparsers: Commands) -> None:
-    example = "amd doctor my_videos clip.mkv\n  amd doctor --dataset davis2016 --root DAVIS"
-    parser = command(subparsers, "doctor", doctor, "what is wrong with data", DOCTOR, example)
-    parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="a video, a folder or a split file")
-    parser.add_argument("--dataset", metavar="NAME", help=f"a benchmark instead: {VIDEO_SETS}, {IMAGE_SETS}")
-    parser.add_argument("--root", metavar="DIR", type=Path, help="the benchmark's folder")
-
-
-def _doctor_paths(paths: list[Path]) -> None:
+        print(check_dataset(dataset, root))
+        return
     from amd.config.profiles import local_params
     from amd.data.ingest.manifest import ingest
     from amd.data.ingest.report import validation_report
@@ -47,7 +38,42 @@ def _doctor_paths(paths: list[Path]) -> None:
     print(validation_report(rows), end="")
 
 
-def _doctor_dataset(dataset: str, root: Path) -> None:
-    from amd.data.benchmarks.doctor import check_dataset
+def profile(name: str, write: Path) -> None:
+    """Write a profile's parameters and say what changes."""
+    from amd.config.profiles import write_profile
 
-    print(check_dataset(dataset, root))
+    changes = write_profile(name, write)
+    print("\n".join(changes) or f"{write} is the profile {name} already")
+
+
+COMMANDS = (
+    Command(
+        "doctor",
+        "what is wrong with data",
+        DOCTOR,
+        "amd doctor my_videos clip.mkv\n  amd doctor --dataset davis2016 --root DAVIS",
+        doctor,
+        (
+            argument("paths", metavar="PATH", nargs="*", type=Path, help="a video, a folder or a split file"),
+            argument("--dataset", metavar="NAME", help=f"a benchmark instead: {VIDEO_SETS}, {IMAGE_SETS}"),
+            argument("--root", metavar="DIR", type=Path, help="the benchmark's folder"),
+        ),
+    ),
+    Command(
+        "profile",
+        "write params.yaml",
+        PROFILE,
+        "amd profile paper",
+        profile,
+        (
+            argument("name", choices=("quickstart", "workstation", "paper")),
+            argument(
+                "--write",
+                metavar="FILE",
+                type=Path,
+                default=Path("params.yaml"),
+                help="the file (default: %(default)s)",
+            ),
+        ),
+    ),
+)

@@ -121,15 +121,15 @@ def run_saliency(
     root: Path,
     model: str | None,
     predictions: Path | None,
-    json: Path | None,
+    json_path: Path | None,
     pictures: Path | None = None,
 ) -> None:
     """Score a model or saved maps, print the numbers, and write what is asked for."""
     maps, origin = model_maps(model) if predictions is None else (saved_maps(predictions), "as given")
     scores = evaluate_saliency(dataset, root, maps, origin, pictures)
     print(format_saliency(scores))
-    if json:
-        write_json(json, scores)
+    if json_path:
+        write_json(json_path, scores)
 
 
 def format_saliency(scores: dict[str, Any]) -> str:

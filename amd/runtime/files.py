@@ -1,7 +1,6 @@
-"""Files that are whole or absent: write beside, fsync, rename; hashes and run locks."""
+"""Files that are whole or absent: write beside, fsync, rename; hashes and locks."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -13,9 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout, lock_descriptor
+
 from amd.runtime.errors import UserError
 
 READ_SIZE = 1 << 20
+LOCK_POLL_S = 0.01  # between tries of one that waits
 SEAL = "sha256_of_the_rest"
 
 
@@ -74,7 +76,8 @@ def remove_half_written(folder: Path) -> None:
 def _claimed(handle: int) -> Iterator[None]:
     """Hold an open file or folder's lock, as a sign that its writer lives; closes it. OSError when another does."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock_descriptor(handle, blocking=False):
+            raise BlockingIOError
         yield
     finally:
         os.close(handle)
@@ -149,17 +152,26 @@ def sha256(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def run_lock(path: Path | str, what: str) -> Iterator[None]:
-    """Hold an exclusive lock for one run; UserError at once when another process has it.
+def file_lock(path: Path | str) -> FileLock:
+    """An exclusive lock of processes on the file `path`, which stays; `with` waits for it.
 
-    The kernel drops the lock with its process, so a killed run leaves nothing to clean up.
+    The kernel drops the lock with its process, so a killed one leaves nothing to clean up. It holds between machines
+    where the file system's `flock` does, and is refused (OSError) where there is none.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{what}: another run is at work on it (lock {path}); wait for it to end") from None
+    return FileLock(path, poll_interval=LOCK_POLL_S, fallback_to_soft=False)
+
+
+@contextmanager
+def run_lock(path: Path | str, what: str) -> Iterator[None]:
+    """Hold a `file_lock` for one run; UserError at once when another process has it."""
+    lock = file_lock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"{what}: another run is at work on it (lock {path}); wait for it to end") from None
+    try:
         yield
+    finally:
+        lock.release()

@@ -5,7 +5,6 @@ it, else the `dvc` process that the stages run under; a stage started by hand is
 is MLFLOW_TRACKING_URI, or SQLite in the project's folder.
 """
 
-import fcntl
 import logging
 import os
 import platform
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
@@ -29,7 +29,7 @@ from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from amd.runtime.errors import UserError
-from amd.runtime.files import atomic_path
+from amd.runtime.files import atomic_path, file_lock
 from amd.runtime.logs import run_id
 from amd.runtime.processes import identity, is_alive, is_of_this_machine
 
@@ -270,15 +270,10 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{key}", value
 
 
-@contextmanager
-def _store_lock(uri: str) -> Iterator[None]:
+def _store_lock(uri: str) -> FileLock:
     """Processes take turns where MLflow would race: beside an SQLite database, else those of this folder."""
     database = _database(uri)
-    path = database.with_name(f"{database.name}.lock") if database else Path(".amd/locks/mlflow")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return file_lock(database.with_name(f"{database.name}.lock") if database else Path(".amd/locks/mlflow"))
 
 
 def _database(uri: str) -> Path | None:

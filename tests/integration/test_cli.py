@@ -1,5 +1,6 @@
 """The `amd` command: fast help, one line per mistake, and every command on real files."""
 
+import inspect
 import json
 import os
 import re
@@ -7,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,10 @@ import torch
 from clips import encode
 from PIL import Image
 
+import amd
 from amd.cli import main
+from amd.cli.arguments import Command, Parser, add_commands
+from amd.cli.program import COMMANDS
 from amd.config import load_params
 from amd.config.profiles import PROFILES, load_profile, profile_path
 from amd.models.amd import AMD, Architecture
@@ -68,15 +74,60 @@ def davis(root: Path, frames: int = 4) -> Path:
 
 
 def test_help_is_the_manual_and_loads_nothing_heavy() -> None:
-    code = (
-        "import sys; from amd.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: print(*[name for name in ('torch', 'mlflow', 'numpy', 'av') if name in sys.modules])"
-    )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert output.splitlines()[-1] == ""
-    for command in ("segment", "score", "doctor", "import", "models", "profile", "examples"):
-        assert re.search(rf"^ *{command}\b", output, re.MULTILINE)
+    heavy = ("torch", "mlflow", "numpy", "av", "psutil", "filelock", "pydantic", "shtab")
+    for arguments in (["--help"], ["segment", "--help"]):
+        code = (
+            "import sys; from amd.cli import main\n"
+            f"try: main({arguments})\n"
+            f"except SystemExit: print(*[name for name in {heavy} if name in sys.modules])"
+        )
+        output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert output.splitlines()[-1] == ""
+        if arguments == ["--help"]:
+            for command in ("segment", "score", "doctor", "import", "models", "profile", "examples"):
+                assert re.search(rf"^ *{command}\b", output, re.MULTILINE)
+
+
+def test_version_is_the_packages_and_stands_in_one_place(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"amd {amd.__version__}\n"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "amd.__version__"}
+
+
+def leaves(commands: Sequence[Command]) -> Iterator[Command]:
+    for command in commands:
+        yield from leaves(command.actions) if command.actions else [command]
+
+
+@pytest.mark.parametrize("command", leaves(COMMANDS), ids=lambda command: command.name)
+def test_a_commands_function_takes_the_arguments_that_are_declared(command: Command) -> None:
+    """Arguments reach their function by name, so that a declaration is all that a new one needs."""
+    parser = Parser()
+    add_commands(parser, [command], "commands", "COMMAND")
+    (subparsers,) = (action for action in parser._actions if isinstance(action.choices, dict))
+    names = {action.dest for action in subparsers.choices[command.name]._actions} - {"help"}
+    inspect.signature(command.function()).bind(**dict.fromkeys(names))  # TypeError: one is missing, or one too many
+
+
+def test_completion_knows_commands_options_and_files(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "amd.cli", "--print-completion", "bash"]
+    script = tmp_path / "completion.bash"
+    script.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    (tmp_path / "clip.mp4").touch()
+
+    def completed(*words: str) -> set[str]:
+        code = 'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_amd; printf "%s\n" "${COMPREPLY[@]}"'
+        bash = ["bash", "-c", code, str(script), *words]
+        return set(subprocess.run(bash, capture_output=True, text=True, check=True).stdout.split())
+
+    assert completed("amd", "se") == {"segment", "semantic"}
+    assert {"--model", "--method"} <= completed("amd", "segment", "--m")
+    assert completed("amd", "models", "ro") == {"rollback"}
+    assert completed("amd", "segment", "--method", "t") == {"transfer"}
+    assert completed("amd", "segment", "cl") == {"clip.mp4"}
 
 
 @pytest.mark.parametrize(
