@@ -8,7 +8,7 @@ from amd.runtime.errors import UserError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-VIDEO_SETS = "davis2016, segtrackv2, fbms59, youtubevos"
+VIDEO_SETS = "davis2016, segtrackv2, fbms59, youtubevos, builtin-clips, davis-layout"
 IMAGE_SETS = "duts, voc2012, folder"
 
 
