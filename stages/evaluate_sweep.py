@@ -33,9 +33,8 @@ def main(params: Params, run: Run) -> None:
     for segments in params.sweep.segments:
         numbers[segments], protocol = evaluate(sequences, segments)
         run.metrics({name: value for name, value in numbers[segments].items() if "_J" in name}, step=segments)
-    published: dict[str, str] = {
-        "words": "J on DAVIS 2016 falls as c grows (c = 5, 6, 8); training with c < 4 is unstable; no numbers"
-    }
+    words = "J on DAVIS 2016 falls as c grows (c = 5, 6, 8); training with c < 4 is unstable; no numbers"
+    published = {"words": words}
     published |= note(sequences[0].dataset == "davis2016" and len(sequences) == 20, sequences[0].dataset)
     write_json(REPORT, {"protocol": protocol | LABEL_FREE, "published": published, "segments": numbers})
     write_sweep_curve(CURVE, numbers)
