@@ -27,7 +27,7 @@ from amd.runtime.errors import UserError, exit_on_user_error
 from amd.runtime.logs import logged
 from amd.runtime.processes import process_group
 from flows.server import prefect_server
-from stages.lock_files import mend
+from stages.prepare import prepare
 
 DVC = (sys.executable, "-m", "dvc")
 GRACE_S = 60.0  # a stage that is told to end saves its state
@@ -56,7 +56,7 @@ def pipeline(targets: list[str] | None = None, force: bool = False) -> list[str]
     Runs in the current folder, a DVC project. Raises UserError with the last lines of the stage that failed.
     """
     with logged("pipeline", str(flow_run.root_flow_run_id), AGAIN, flow_run=flow_run.id):
-        for line in mend():
+        for line in prepare():
             print(line, flush=True)
         stages = stage_order(targets or [])
         environment = _environment()

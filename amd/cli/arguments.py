@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from amd.runtime.errors import UserError
 
-VIDEO_SETS = "davis2016, segtrackv2, fbms59, youtubevos"
+VIDEO_SETS = "davis2016, segtrackv2, fbms59, youtubevos, builtin-clips, davis-layout"
 IMAGE_SETS = "duts, voc2012, folder"
 
 

@@ -1,20 +1,31 @@
 """Sections of the main pipeline, from videos to a registered model, and of the inbox."""
 
+from pathlib import PurePath
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from amd.config.section import Precision, Section, Training
+
+Videos = Literal["builtin-clips", "davis-layout", "davis2016", "segtrackv2", "fbms59", "youtubevos"]
+OUTPUTS = ("data/corpus", "data/instances", "data/shards")  # folders that DVC empties
 
 
 class Data(Section):
     """Where videos and the benchmark are."""
 
-    videos: str  # a folder of videos and frame folders, one video, or a split file
-    benchmark: Literal["davis2016", "segtrackv2", "fbms59", "youtubevos"]
+    videos: str  # a folder of videos and frame folders (empty: the built-in corpus), one video, or a split file
+    benchmark: Videos
     benchmark_root: str
-    saliency: Literal["duts", "folder", "davis2016", "segtrackv2", "fbms59", "youtubevos"]  # images with masks
+    saliency: Literal["duts", "folder"] | Videos  # images with masks
     saliency_root: str | None  # null skips the evaluation of saliency
+
+    @field_validator("videos")
+    @classmethod
+    def _is_not_an_output(cls, videos: str) -> str:
+        if any(PurePath(videos).is_relative_to(folder) for folder in OUTPUTS):
+            raise ValueError("an output of the pipeline, which DVC empties; give another folder, such as videos")
+        return videos
 
 
 class Corpus(Section):

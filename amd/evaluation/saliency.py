@@ -18,7 +18,7 @@ from amd.data.benchmarks.sequences import BenchmarkFrame, read_truth
 from amd.data.images import read_image, read_labels
 from amd.draw.sheet import write_sheet
 from amd.evaluation.metrics import BETA_SQUARED, f_beta, mae
-from amd.evaluation.published import FULL, SALIENCY
+from amd.evaluation.published import FULL, SALIENCY, note
 from amd.models.checkpoint import object_segment
 from amd.models.inference import soft_masks
 from amd.models.loading import resolve_model
@@ -30,6 +30,7 @@ PUBLISHED = {
     "source": "the paper's table 1: all 5,019 test images of DUTS",
     "methods": {method: {"F": f, "MAE": error} for method, (f, error) in SALIENCY.items()},
 }
+DUTS_TEST = 5019  # images
 COMPARED = "adaptive"  # the paper does not say which of the three its F is; this one uses no truth
 SaliencyMap = Callable[[BenchmarkFrame], np.ndarray]
 
@@ -71,7 +72,7 @@ def score_saliency(frames: list[BenchmarkFrame], saliency: SaliencyMap, origin: 
     adaptive = float(np.mean([image["F_adaptive"] for image in images.values() if image["F_adaptive"] is not None]))
     return {
         "protocol": _protocol(len(frames), len(frames) - len(curves), origin),
-        "published": PUBLISHED,
+        "published": dict(PUBLISHED),
         "F": {"adaptive": adaptive, "max": float(curve.max()), "mean": float(curve.mean())},
         "MAE": float(np.mean([image["MAE"] for image in images.values()])),
         "images": images,
@@ -111,6 +112,7 @@ def evaluate_saliency(
     frames = open_saliency(dataset, root)
     scores = score_saliency(frames, maps, origin)
     scores["protocol"] = {"dataset": dataset} | scores["protocol"]
+    scores["published"] |= note(dataset == "duts" and len(frames) == DUTS_TEST, f"{len(frames)} images of {dataset}")
     if pictures:
         write_saliency_sheet(pictures, frames, maps, {name: image["MAE"] for name, image in scores["images"].items()})
     return scores
@@ -138,6 +140,7 @@ def format_saliency(scores: dict[str, Any]) -> str:
     numbers = f"F {f['adaptive']:.3f} (adaptive), {f['max']:.3f} (max), {f['mean']:.3f} (mean); MAE {scores['MAE']:.3f}"
     rows = ", ".join(f"{method} {row['F']:.3f}/{row['MAE']:.2f}" for method, row in published["methods"].items())
     beside = f"{FULL} ({published['source']}), F/MAE: {rows}"
+    beside += f"\n{published['note']}" if "note" in published else ""
     return "\n".join([numbers, beside, *(f"{key}: {value}" for key, value in scores["protocol"].items())])
 
 

@@ -17,7 +17,7 @@ from amd.data.benchmarks.instances import VOID, class_names
 from amd.data.benchmarks.sequences import BenchmarkFrame
 from amd.data.benchmarks.voc import WHOLE, read_classes
 from amd.data.images import read_image, read_labels
-from amd.evaluation.published import FULL
+from amd.evaluation.published import FULL, note
 from amd.models.inference import label_map, soft_masks
 from amd.models.semantic import SemanticInfo, SemanticNetwork, load_semantic
 from amd.runtime.errors import UserError
@@ -36,6 +36,7 @@ PUBLISHED = {
     },
 }
 
+VOC_VALIDATION = 1449  # images
 LabelsOf = Callable[[BenchmarkFrame], np.ndarray]  # uint8 H,W
 
 
@@ -77,7 +78,7 @@ def score_semantic(frames: list[BenchmarkFrame], labels_of: LabelsOf, names: lis
     there = [iou for iou in ious if iou is not None]
     return {
         "protocol": _protocol(len(frames), len(names), origin),
-        "published": PUBLISHED,
+        "published": PUBLISHED | note(len(frames) == VOC_VALIDATION, f"{len(frames)} images"),
         "mIoU": float(np.mean(there)),
         "classes_scored": len(there),
         "pixel_accuracy": float(counts.trace() / counts.sum()),
@@ -154,6 +155,7 @@ def format_semantic(scores: dict[str, Any]) -> str:
         if value is not None
     )
     lines.append(f"{FULL} ({published['source']}): {rows}")
+    lines += [published["note"]] if "note" in published else []
     return "\n".join([*lines, *(f"{key}: {value}" for key, value in scores["protocol"].items())])
 
 

@@ -412,7 +412,7 @@ def test_the_predict_stage_keeps_finished_sequences(
             assert values == {"sequences": 1, "frames": 3}
 
     params = load_params(Path(predict.__file__).parent.parent / "params.yaml")
-    data = params.data.model_copy(update={"benchmark_root": str(tmp_path)})
+    data = params.data.model_copy(update={"benchmark": "davis2016", "benchmark_root": str(tmp_path)})
     params = params.model_copy(update={"data": data})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()

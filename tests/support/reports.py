@@ -107,7 +107,7 @@ def write_project(root: Path) -> None:
     folders = {name: root / "predictions" / name for name in SHIFTS}
     sequences = davis2016(root / "heldout")
     vos = score_run(sequences, folders, 5)[0]
-    vos |= {"baselines": score_baselines(sequences)[0], "published": published_vos("davis2016")}
+    vos |= {"baselines": score_baselines(sequences)[0], "published": published_vos(sequences)}
     write_json(root / "metrics/vos.json", vos)
     write_evaluations(root / "metrics")
     curve = [curve_row(iteration) for iteration in (20, 40, 60)]
