@@ -20,7 +20,7 @@ def test_one_level_needs_no_way_up() -> None:
 def test_only_the_global_mean_reaches_across_a_wide_image(global_mean: bool) -> None:
     torch.manual_seed(0)
     network = UNet(1, (4, 8), global_mean=global_mean).eval()
-    image = torch.zeros(1, 1, 8, 200, requires_grad=True)
+    image = torch.randn(1, 1, 8, 200, requires_grad=True)
     network(image)[0, 0, 4, 0].backward()
     far = image.grad[..., 100:].abs().sum()
     assert (far > 0) == global_mean
