@@ -78,23 +78,32 @@ def write_mask(path: Path | str, mask: np.ndarray) -> None:
     write_labels(path, mask * np.uint8(255))
 
 
-def write_labels(path: Path | str, labels: np.ndarray) -> None:
-    """Write a uint8 label map H,W as an 8-bit grey PNG, atomically."""
+def write_labels(path: Path | str, labels: np.ndarray, palette: bytes | None = None) -> None:
+    """Write a uint8 label map H,W as an 8-bit PNG, atomically: grey, or in the colours of `palette` (RGB, from 0)."""
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise ValueError(f"a label map is uint8 H,W, not {labels.dtype} of shape {labels.shape}")
-    _write_png(path, labels)
+    _write_png(path, labels, palette)
 
 
 def write_image(path: Path | str, image: np.ndarray) -> None:
-    """Write an image uint8 RGB H,W,3 as a PNG, atomically."""
+    """Write an image uint8 RGB H,W,3, or RGBA H,W,4, as a PNG, atomically."""
     if image.dtype != np.uint8 or image.ndim != 3:
-        raise ValueError(f"an image is uint8 H,W,3, not {image.dtype} of shape {image.shape}")
+        raise ValueError(f"an image is uint8 H,W,3 or H,W,4, not {image.dtype} of shape {image.shape}")
     _write_png(path, image)
 
 
-def _write_png(path: Path | str, pixels: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
+def write_deep(path: Path | str, values: np.ndarray) -> None:
+    """Write uint16 H,W as a 16-bit grey PNG, atomically."""
+    if values.dtype != np.uint16 or values.ndim != 2:
+        raise ValueError(f"16-bit values are uint16 H,W, not {values.dtype} of shape {values.shape}")
+    _write_png(path, values)
+
+
+def _write_png(path: Path | str, pixels: np.ndarray, palette: bytes | None = None) -> None:
+    buffer, image = io.BytesIO(), Image.fromarray(pixels)
+    if palette is not None:
+        image.putpalette(palette)
+    image.save(buffer, format="PNG")
     write_bytes(path, buffer.getvalue())
 
 

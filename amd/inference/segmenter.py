@@ -21,7 +21,8 @@ from amd.data.benchmarks.davis import Sequence
 from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
 from amd.data.images import read_image, read_mask, write_labels, write_mask
 from amd.data.video.decode import DecodeError, Frame, Source, read_frames
-from amd.draw.overlay import draw_mask, overlay_video
+from amd.draw.overlay import draw_mask
+from amd.draw.video import encoded_video
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo, object_segment
 from amd.models.inference import label_map, object_mask, soft_masks
@@ -152,7 +153,7 @@ def _overlay(source: Source, folder: Path, stack: ExitStack) -> Callable[[Frame,
     path = overlay_path(source, folder)
     if path.suffix == ".png":
         return lambda frame, mask: _write_picture(path, draw_mask(frame.image, mask))
-    video = stack.enter_context(overlay_video(path))
+    video = stack.enter_context(encoded_video(path))
     return lambda frame, mask: video.write(draw_mask(frame.image, mask), frame.timestamp)
 
 
