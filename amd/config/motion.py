@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from amd.params.section import Section
+from amd.config.section import Section
 
 
 class Motion(Section):

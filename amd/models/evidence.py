@@ -1,23 +1,22 @@
 """The network of motion evidence: from flows to P(this pixel moves on its own), and its file.
 
 A flow's residual after the camera's motion says what moves otherwise than the ground does; so do things of a still
-scene at another depth. The network has learned to tell them apart on layered clips (amd.training.motion).
+scene at another depth. The network has learned to tell them apart on layered clips (amd.training.loop.motion).
 """
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-import json
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amd.errors import UserError
+from amd.models.checkpoint import save_tensors
 from amd.models.unet import UNet
-from amd.tensor_file import save_tensors
+from amd.runtime.errors import UserError
 
 FORMAT = "amd-evidence-1"
 PACKAGED = Path(__file__).parent / "weights" / "evidence.safetensors"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from amd.errors import UserError
+from amd.runtime.errors import UserError
 
 UNIT = 240  # pixels of the short edge that vectors are measured in
 SMALLEST = 32  # pixels of an edge at which the search works; less is repeated at the border

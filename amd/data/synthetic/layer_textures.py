@@ -8,13 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from amd.data.benchmarks.sequences import IMAGE_SUFFIXES
 from amd.data.images import read_image
-from amd.data.inputs import find_inputs
-from amd.data.scenery import scenery
-from amd.data.sequences import IMAGE_SUFFIXES
-from amd.data.textures import bricks, coat, fractal, marble, patches, spots, stripes
-from amd.data.video import Source, read_frames
-from amd.errors import UserError
+from amd.data.synthetic.textures import bricks, coat, fractal, marble, patches, scenery, spots, stripes
+from amd.data.video.decode import Source, read_frames
+from amd.data.video.sources import find_inputs
+from amd.runtime.errors import UserError
 
 SHORT_EDGE = 360  # of pictures in memory
 DRAWN = 60  # built-in pictures
@@ -30,7 +29,7 @@ class Textures:
         self.drawn = _drawn_pictures(seed) if self.share > 0 else []
 
     def scene(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-        """A piece of any picture as uint8 H,W,3 of `size`, at 0.6 to 1.6 times its own size, and its colours changed."""
+        """A piece of any picture as uint8 H,W,3 of `size`, at 0.6 to 1.6 times its own size, with other colours."""
         return self._piece(rng, size, 0.6, 1.6)
 
     def thing(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

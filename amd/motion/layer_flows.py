@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from amd.data.layer_textures import Textures
-from amd.data.layers import draw_clip
-from amd.files import atomic_path
+from amd.data.synthetic.layer_textures import Textures
+from amd.data.synthetic.layers import draw_clip
 from amd.motion.dense import FlowSettings, flow_on_grid, grey_frame, grid_size
+from amd.runtime.files import atomic_path
 
 CHUNK = 50  # clips of a file
 

@@ -1,7 +1,7 @@
 """Training of motion evidence on layered clips, without any label.
 
-Input: the cache of clips' flows (amd.data.layer_flows) and the section `motion` of params.yaml. Output: weights, and a card
-with lineage and scores on clips held out. The loop is amd.training's.
+Input: the cache of clips' flows (amd.motion.layer_flows) and the section `motion` of params.yaml. Output: weights,
+and a card with lineage and scores on clips held out. The loop is amd.training.loop's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amd.config.motion import Motion
-from amd.data.layer_flows import CHUNK, write_clips
-from amd.data.layer_textures import load_textures
-from amd.distributed import Process
+from amd.data.synthetic.layer_textures import load_textures
 from amd.models.evidence import EvidenceArchitecture, EvidenceNetwork
 from amd.motion.dense import FlowSettings
 from amd.motion.inputs import channels, network_input
-from amd.training import Progress, TrainSettings, Watcher, train
+from amd.motion.layer_flows import CHUNK, write_clips
+from amd.training.distributed import Process
+from amd.training.loop import Progress, TrainSettings, Watcher, train
 
 HELDOUT = 100_000  # number of the first file of held-out clips
 WARM_UP = 0.15  # share of the iterations in which the learning rate grows

@@ -1,11 +1,12 @@
 """Layered clips: a few frames of textured layers that move, with exact truth of what moves on its own.
 
-Input: textures (amd.data.layer_textures) and a seed. Output: frames, and per frame the mask of the objects. No label is
-needed, so the textures may be frames of any video. What teaches a network to tell objects from scenery is that most
-layers are scenery: poles, bushes and clutter before a moving camera move with its parallax, and are background.
+Input: textures (amd.data.synthetic.layer_textures) and a seed. Output: frames, and per frame the mask of the objects.
+No label is needed, so the textures may be frames of any video. What teaches a network to tell objects from scenery is
+that most layers are scenery: poles, bushes and clutter before a moving camera move with its parallax, and are
+background.
 
 Every layer is a picture in the coordinates of the frame at time 0; its motion is a map from pixels of the frame at time
-t back to these (amd.data.layer_motion). Layers are drawn in order, later ones in front.
+t back to these (amd.data.synthetic.layer_motion). Layers are drawn in order, later ones in front.
 """
 
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from amd.data.layer_motion import Camera, Motion, draw_camera, object_motion, scenery_motion, wobble
-from amd.data.layer_shapes import MARGIN, bush, clutter, foliage, object_shape, pole
-from amd.data.layer_textures import Textures
+from amd.data.synthetic.layer_motion import Camera, Motion, draw_camera, object_motion, scenery_motion, wobble
+from amd.data.synthetic.layer_shapes import MARGIN, bush, clutter, foliage, object_shape, pole
+from amd.data.synthetic.layer_textures import Textures
 
 
 @dataclass(frozen=True)
