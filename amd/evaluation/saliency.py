@@ -14,6 +14,7 @@ import torch
 
 from amd.data.benchmarks.davis import READERS, open_benchmark
 from amd.data.benchmarks.image_sets import open_images
+from amd.data.benchmarks.predictions import require_frame_size, size_error
 from amd.data.benchmarks.sequences import BenchmarkFrame, read_truth
 from amd.data.images import read_image, read_labels
 from amd.draw.sheet import write_sheet
@@ -60,8 +61,7 @@ def score_saliency(frames: list[BenchmarkFrame], saliency: SaliencyMap, origin: 
     for frame in progress(frames, "saliency", unit="images"):
         values, truth = saliency(frame), read_truth(frame)
         if values.shape != truth.shape:
-            size, wanted = (f"{shape[1]}x{shape[0]}" for shape in (values.shape, truth.shape))
-            raise UserError(f"{frame.truth}: the truth has {wanted} pixels, the map {size}; maps have the image's size")
+            raise size_error(frame, f"the map of {frame.name}", values.shape, truth.shape)
         f = f_beta(values, truth) if truth.any() else None
         if f:
             curves.append(f.curve)
@@ -98,6 +98,7 @@ def saved_maps(folder: Path) -> SaliencyMap:
     def saliency(frame: BenchmarkFrame) -> np.ndarray:
         path = folder / f"{frame.name}.png"
         values = read_labels(path)
+        require_frame_size(frame, path, values.shape)
         if values.max() == 1:
             raise UserError(f"{path}: no value above 1, where a map is grey from 0 to 255; write 255 for the object")
         return values / 255

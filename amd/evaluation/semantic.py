@@ -14,6 +14,7 @@ import torch
 
 from amd.data.benchmarks.image_sets import voc2012
 from amd.data.benchmarks.instances import VOID, class_names
+from amd.data.benchmarks.predictions import require_frame_size, size_error
 from amd.data.benchmarks.sequences import BenchmarkFrame
 from amd.data.benchmarks.voc import WHOLE, read_classes
 from amd.data.images import read_image, read_labels
@@ -107,7 +108,14 @@ def network_labels(network: SemanticNetwork, info: SemanticInfo, names: list[str
 
 def saved_labels(folder: Path) -> LabelsOf:
     """Labels that anything produced; a missing file is a UserError that names it."""
-    return lambda frame: read_labels(Path(folder) / f"{frame.name}.png")
+
+    def labels_of(frame: BenchmarkFrame) -> np.ndarray:
+        path = Path(folder) / f"{frame.name}.png"
+        labels = read_labels(path)
+        require_frame_size(frame, path, labels.shape)
+        return labels
+
+    return labels_of
 
 
 def run_semantic(
@@ -161,8 +169,7 @@ def format_semantic(scores: dict[str, Any]) -> str:
 
 def _checked(predicted: np.ndarray, truth: np.ndarray, frame: BenchmarkFrame, classes: int) -> np.ndarray:
     if predicted.shape != truth.shape:
-        size, wanted = (f"{shape[1]}x{shape[0]}" for shape in (predicted.shape, truth.shape))
-        raise UserError(f"{frame.truth}: the truth has {wanted} pixels, the prediction of {frame.name} {size}")
+        raise size_error(frame, f"the prediction of {frame.name}", predicted.shape, truth.shape)
     if (largest := predicted.max()) >= classes:
         raise UserError(f"{frame.name}: the prediction has the value {largest}; classes are 0 to {classes - 1}")
     return predicted

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, islice, takewhile
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 
@@ -39,7 +39,7 @@ from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path, read_sealed, remove_half_written, sha256, write_sealed
 from amd.runtime.progress import progress
 
-FORMAT = 2  # raise it when other bytes come out for the same input: older receipts then no longer count
+FORMAT = 3  # raise it when other bytes come out for the same input: older receipts then no longer count
 
 # Colour at full size: a frame that was shrunk has colour detail in every pixel, which 4:2:0 would halve.
 SUBSAMPLING = "444"
@@ -247,8 +247,8 @@ class _Video:
         """The frames that the manifest counted; a reason when there are fewer, or more that are broken."""
         shard, counted = self.job.shard, self.job.row["frames"]
         try:
-            with closing(read_frames(self.job.source, shard.short_edge, shard.fps)) as frames:
-                yield from takewhile(lambda frame: frame.index < counted, frames)
+            with closing(read_frames(self.job.source, shard.short_edge, shard.fps, counted)) as frames:
+                yield from frames
         except DecodeError as error:
             self.reason = str(error)
 
