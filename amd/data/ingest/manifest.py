@@ -36,10 +36,10 @@ def ingest(
 ) -> list[dict]:
     """Examine every source that `path` names in a bounded process pool; rows in the order of the sources.
 
-    `previous` is the manifest of an earlier run of the same Limits.key, or does not exist yet. Rows are taken
-    from it where path, size and SHA-256 are unchanged, and it is brought up to date during the work, so that an
-    interrupted run goes on. `report` is told what is left out (amd.data.video.sources.find_inputs). UserError when `path`
-    names no source.
+    `previous` is the manifest of an earlier run of the same Limits.key, or does not exist yet. Rows are taken from it
+    where path, size and SHA-256 are unchanged, and it is brought up to date during the work, so that an interrupted
+    run goes on. `report` is told what is left out (amd.data.video.sources.find_inputs). UserError when `path` names
+    no source.
     """
     sources = {source.video_id: source for source in find_inputs(path, report)}
     rows = _fingerprints(sources.values(), ingest.workers)
