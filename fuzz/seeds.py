@@ -18,8 +18,8 @@ from amd.data.pairs.write import write_shards
 from amd.data.tables import MANIFEST, SEGMENTS, write_table
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
-from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, save_embedding
-from amd.models.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork, save_semantic
+from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork
+from amd.models.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork
 from amd.training.loop import Progress, save_state
 
 CODECS = {".mp4": "libx264", ".mkv": "libx265", ".avi": "mpeg4", ".webm": "libvpx-vp9", ".mov": "libx264"}
@@ -92,9 +92,9 @@ def _models(folder: Path) -> None:
     info = ModelInfo(ARCHITECTURE, 1, 48, segments, load_profile("quickstart").model_dump(by_alias=True))
     save_checkpoint(folder / "model.safetensors", model, info)
     looks = SemanticArchitecture("small", 4, 0.1, ("background", "dog"))
-    save_semantic(folder / "semantic.safetensors", SemanticNetwork(looks), SemanticInfo(looks, 48))
+    save_checkpoint(folder / "semantic.safetensors", SemanticNetwork(looks), SemanticInfo(looks, 48))
     embeds = EmbeddingArchitecture("small", 4, 0.1, ("dog", "cat"))
-    save_embedding(folder / "embedding.safetensors", EmbeddingNetwork(embeds), EmbeddingInfo(embeds))
+    save_checkpoint(folder / "embedding.safetensors", EmbeddingNetwork(embeds), EmbeddingInfo(embeds))
     layer = torch.nn.Linear(4, 3)
     optimiser = torch.optim.Adam(layer.parameters())
     layer(torch.ones(2, 4)).sum().backward()

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from amd.config.evaluations import Features, Robustness, Semantic, Sweep, Weights
 from amd.config.pipeline import (
@@ -95,6 +93,9 @@ def load_params(path: Path | str = DEFAULT_PATH) -> Params:
 
     Raises UserError naming the first wrong key, its value and what is allowed.
     """
+    from ruamel.yaml import YAML  # here: a registered model reads no YAML, and does not ask for it
+    from ruamel.yaml.error import YAMLError
+
     path = Path(path)
     try:
         tree = YAML(typ="safe").load(path)

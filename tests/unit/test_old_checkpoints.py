@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from amd.models.checkpoint import load_checkpoint
-from amd.models.embedding import embed_image, load_embedding
+from amd.models.embedding import embed_image
 from amd.models.inference import soft_masks
-from amd.models.semantic import load_semantic
+from amd.models.loading import open_model
 from amd.training.adaptation import adaptation_settings
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -37,7 +36,7 @@ def assert_near(found: torch.Tensor, expected: np.ndarray) -> None:
 
 
 def test_an_amd(answers: dict[str, np.ndarray], tmp_path: Path) -> None:
-    model, info = load_checkpoint(old("amd", tmp_path))
+    model, info = open_model(old("amd", tmp_path))
     assert (info.architecture.segments, info.object_segment, info.short_edge) == (2, 1, 64)
     assert model.bfloat16
     model.bfloat16 = False
@@ -45,12 +44,12 @@ def test_an_amd(answers: dict[str, np.ndarray], tmp_path: Path) -> None:
 
 
 def test_the_settings_of_an_amd_reach_its_adaptation(tmp_path: Path) -> None:
-    settings = adaptation_settings(load_checkpoint(old("amd", tmp_path))[1], 5)
+    settings = adaptation_settings(open_model(old("amd", tmp_path))[1], 5)
     assert (settings.iterations, settings.pairs, settings.gap, settings.short_edge) == (5, 3, 2, 100)
 
 
 def test_an_embedding(answers: dict[str, np.ndarray], tmp_path: Path) -> None:
-    network, info = load_embedding(old("embedding", tmp_path))
+    network, info = open_model(old("embedding", tmp_path))
     assert (info.architecture.classes, info.short_edge, info.scores) == (("cat",), 64, {"pair_accuracy": 0.5})
     embedding, objectness = embed_image(network, IMAGE, info.short_edge)
     assert_near(embedding, answers["embedding"])
@@ -58,6 +57,6 @@ def test_an_embedding(answers: dict[str, np.ndarray], tmp_path: Path) -> None:
 
 
 def test_a_semantic_model(answers: dict[str, np.ndarray], tmp_path: Path) -> None:
-    network, info = load_semantic(old("semantic", tmp_path))
+    network, info = open_model(old("semantic", tmp_path))
     assert (info.architecture.classes, info.start, info.augmentation) == (("background", "cat"), "amd", "heavy")
     assert_near(soft_masks(network, torch.from_numpy(IMAGE), info.short_edge)[:, ::8, ::8], answers["semantic"])
