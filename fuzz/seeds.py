@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from amd.config.profiles import load_profile, profile_path
+from amd.config.profiles import load_profile, profile_text
 from amd.data.ingest.manifest import ingest
 from amd.data.pairs.write import write_shards
 from amd.data.tables import MANIFEST, SEGMENTS, write_table
@@ -39,7 +39,7 @@ def make_seeds(folder: Path) -> None:
     _shards(folder)
     _models(folder)
     (folder / "split.txt").write_text("clip.mp4\nframes\nframes 00000.png 00001.png 00003.png\nclip.mkv\n")
-    (folder / "params.yaml").write_text(profile_path("quickstart").read_text())
+    (folder / "params.yaml").write_text(profile_text("quickstart"))
     flow = np.random.default_rng(0).normal(size=(SIZE[1], SIZE[0], 2)).astype("<f4")
     (folder / "flow.flo").write_bytes(struct.pack("<fii", 202021.25, *SIZE) + flow.tobytes())
 
