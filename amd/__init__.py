@@ -5,6 +5,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from amd.models.amd import AMD
 
 __version__ = "0.2.0"  # the one place; pyproject.toml reads it from here
@@ -16,14 +18,23 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DVC_NO_ANALYTICS", "true")
 
 
-def load_model(model: str) -> "AMD":
-    """The network of `models:/NAME@ALIAS`, of a checkpoint, or of the published reference's `.pth`.
+def open_model(uri: str, device: str = "cpu") -> "tuple[Module, Any]":
+    """The network of `models:/NAME@ALIAS`, of a checkpoint of any kind, or of the published reference's `.pth`.
 
-    In evaluation mode, on the CPU. Raises amd.runtime.errors.UserError when it cannot be had.
+    In evaluation mode, with what travels with its weights (amd.models.loading.open_model). Raises
+    amd.runtime.errors.UserError when it cannot be had.
     """
-    from amd.models.loading import resolve_model
+    from amd.models import loading
 
-    return resolve_model(model)[0]
+    return loading.open_model(uri, device)
+
+
+def load_model(model: str) -> "AMD":
+    """The AMD of such a name, on the CPU; UserError for a model of another kind too."""
+    from amd.models.amd import AMD
+    from amd.models.loading import open_as
+
+    return open_as(AMD, model)[0]
 
 
 def __getattr__(name: str) -> Any:

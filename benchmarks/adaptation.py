@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from amd.config import Adapt
-from amd.config.profiles import load_profile, profile_path
+from amd.config.profiles import DEFAULTS, load_profile
 from amd.data.synthetic.clips import make_corpus
 from amd.models.amd import AMD
 from amd.models.inference import soft_masks
@@ -165,7 +165,7 @@ def run_programs(programs: "Programs", scratch: Path, sequences: list[str], run:
     from flows.runners import command, devices, share
 
     place = {"dataset": "davis2016", "model": scratch / "model.safetensors", "root": scratch / "corpus/heldout"}
-    place |= {"out": scratch / f"adapted-{run}", "params": profile_path("quickstart")}
+    place |= {"out": scratch / f"adapted-{run}", "params": DEFAULTS}
 
     def begin(sequence: str) -> int:
         words = command({"sequence": sequence} | {key: str(value) for key, value in place.items()})

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image
 
-from amd.config.profiles import load_profile, profile_path
+from amd.config.profiles import load_profile, profile_text
 from amd.data.ingest.manifest import ingest
 from amd.data.pairs.write import write_shards
 from amd.data.tables import MANIFEST, SEGMENTS, write_table
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
-from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, save_embedding
-from amd.models.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork, save_semantic
+from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork
+from amd.models.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork
 from amd.training.loop import Progress, save_state
 
 CODECS = {
@@ -54,7 +54,7 @@ def make_seeds(folder: Path) -> None:
     _shards(folder)
     _models(folder)
     (folder / "split.txt").write_text("clip.mp4\nframes\nframes 00000.png 00001.png 00003.png\nclip.mkv\n")
-    (folder / "params.yaml").write_text(profile_path("quickstart").read_text())
+    (folder / "params.yaml").write_text(profile_text("quickstart"))
     flow = np.random.default_rng(0).normal(size=(SIZE[1], SIZE[0], 2)).astype("<f4")
     (folder / "flow.flo").write_bytes(struct.pack("<fii", 202021.25, *SIZE) + flow.tobytes())
 
@@ -149,9 +149,9 @@ def _models(folder: Path) -> None:
     info = ModelInfo(ARCHITECTURE, 1, 48, segments, load_profile("quickstart").model_dump(by_alias=True))
     save_checkpoint(folder / "model.safetensors", model, info)
     looks = SemanticArchitecture("small", 4, 0.1, ("background", "dog"))
-    save_semantic(folder / "semantic.safetensors", SemanticNetwork(looks), SemanticInfo(looks, 48))
+    save_checkpoint(folder / "semantic.safetensors", SemanticNetwork(looks), SemanticInfo(looks, 48))
     embeds = EmbeddingArchitecture("small", 4, 0.1, ("dog", "cat"))
-    save_embedding(folder / "embedding.safetensors", EmbeddingNetwork(embeds), EmbeddingInfo(embeds))
+    save_checkpoint(folder / "embedding.safetensors", EmbeddingNetwork(embeds), EmbeddingInfo(embeds))
     layer = torch.nn.Linear(4, 3)
     optimiser = torch.optim.Adam(layer.parameters())
     layer(torch.ones(2, 4)).sum().backward()

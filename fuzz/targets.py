@@ -29,10 +29,10 @@ from amd.data.pairs.transforms import PairTransform
 from amd.data.tables import INDEX, MANIFEST, read_table
 from amd.data.video.decode import DecodeError, Source, read_frames
 from amd.data.video.sources import find_inputs
-from amd.models.checkpoint import load_checkpoint, load_reference, object_segment
-from amd.models.embedding import load_embedding
+from amd.models.amd import AMD
+from amd.models.checkpoint import load_reference, object_segment
 from amd.models.inference import soft_masks
-from amd.models.semantic import load_semantic
+from amd.models.loading import open_as, open_model
 from amd.motion.flow import read_flo
 from amd.runtime.errors import UserError
 from amd.training.loop import load_state
@@ -169,7 +169,7 @@ def use_shards(folder: Path) -> None:
 
 def use_checkpoint(folder: Path) -> None:
     """Load it and segment an image."""
-    model, info = load_checkpoint(folder / "model.safetensors")
+    model, info = open_as(AMD, folder / "model.safetensors")
     object_segment(info)
     soft_masks(model, torch.zeros(48, 64, 3, dtype=torch.uint8), info.short_edge)
 
@@ -207,10 +207,10 @@ TARGETS: dict[str, Target] = {
     "shard index": Target(_index, use_shards),
     "checkpoint": Target(_safetensors("model.safetensors"), use_checkpoint),
     "semantic model": Target(
-        _safetensors("semantic.safetensors"), lambda folder: load_semantic(folder / "semantic.safetensors")
+        _safetensors("semantic.safetensors"), lambda folder: open_model(folder / "semantic.safetensors")
     ),
     "embedding": Target(
-        _safetensors("embedding.safetensors"), lambda folder: load_embedding(folder / "embedding.safetensors")
+        _safetensors("embedding.safetensors"), lambda folder: open_model(folder / "embedding.safetensors")
     ),
     "training state": Target(_safetensors("state.safetensors", "progress"), use_state),
     # A whole reference has 100 MB: this one is too small, which is found out after it was read.

@@ -11,7 +11,8 @@ from amd.config import Params
 from amd.data.benchmarks.davis import Sequence, open_benchmark
 from amd.data.benchmarks.predictions import masks_folder
 from amd.data.tables import MANIFEST, PAIRS, read_table
-from amd.models.checkpoint import load_checkpoint
+from amd.models.amd import AMD
+from amd.models.loading import open_as
 from amd.report.evaluations import sections
 from amd.report.page import Findings, make_report
 from amd.report.pictures import SequencePictures, picture_sequence
@@ -74,7 +75,7 @@ def lineage(run: Run) -> dict[str, str]:
 def pictures(params: Params, vos: dict | None) -> tuple[list[SequencePictures], int, list[str]]:
     """The worst sequences in pictures, how many are left out, and what could not be shown."""
     try:
-        model, info = load_checkpoint(CHECKPOINT)
+        model, info = open_as(AMD, CHECKPOINT)
         sequences = open_benchmark(params.data.benchmark, params.data.benchmark_root)
     except UserError as error:
         return [], 0, [str(error)]

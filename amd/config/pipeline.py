@@ -70,8 +70,10 @@ class Model(Section):
     output_stride: Literal[4, 8, 16, 32]
     dropout: float = Field(ge=0, lt=1)  # of channels before the last layer
     motion: Literal["small", "pwc"]
-    motion_height: int = Field(ge=64, multiple_of=64)  # size that pairs are stretched to for the motion pathway
-    motion_width: int = Field(ge=64, multiple_of=64)
+    motion_height: int = Field(
+        ge=64, le=8192, multiple_of=64
+    )  # size that pairs are stretched to for the motion pathway
+    motion_width: int = Field(ge=64, le=8192, multiple_of=64)
 
 
 class Pretrain(Training):

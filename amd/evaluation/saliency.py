@@ -20,9 +20,10 @@ from amd.data.images import read_image, read_labels
 from amd.draw.sheet import write_sheet
 from amd.evaluation.metrics import BETA_SQUARED, f_beta, mae
 from amd.evaluation.published import FULL, SALIENCY, note
+from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment
 from amd.models.inference import soft_masks
-from amd.models.loading import resolve_model
+from amd.models.loading import open_as
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_json
 from amd.runtime.progress import progress
@@ -80,9 +81,8 @@ def score_saliency(frames: list[BenchmarkFrame], saliency: SaliencyMap, origin: 
 
 
 def model_maps(uri: str) -> tuple[SaliencyMap, str]:
-    """The object segment's soft mask of a model (see amd.models.loading.resolve_model), and how it came to be."""
-    model, info = resolve_model(uri)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    """The object segment's soft mask of a model (see amd.models.loading), and how it came to be."""
+    model, info = open_as(AMD, uri, "auto")
     chosen = object_segment(info)
 
     def saliency(frame: BenchmarkFrame) -> np.ndarray:

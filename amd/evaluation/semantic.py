@@ -20,7 +20,9 @@ from amd.data.benchmarks.voc import WHOLE, read_classes
 from amd.data.images import read_image, read_labels
 from amd.evaluation.published import FULL, note
 from amd.models.inference import label_map, soft_masks
-from amd.models.semantic import SemanticInfo, SemanticNetwork, load_semantic
+from amd.models.loading import open_as
+from amd.models.precision import choose_device
+from amd.models.semantic import SemanticInfo, SemanticNetwork
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_json
 from amd.runtime.progress import progress
@@ -97,7 +99,7 @@ def network_labels(network: SemanticNetwork, info: SemanticInfo, names: list[str
     """
     if list(info.architecture.classes) != names:
         raise UserError(f"a model of other classes ({', '.join(info.architecture.classes[:4])}, …) than the dataset's")
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(choose_device())
 
     def labels_of(frame: BenchmarkFrame) -> np.ndarray:
         image = torch.from_numpy(read_image(frame.image))
@@ -127,7 +129,7 @@ def run_semantic(
     if model is None:
         labels_of, origin = saved_labels(predictions), "as given"
     else:
-        network, info = load_semantic(model)
+        network, info = open_as(SemanticNetwork, model)
         labels_of, origin = network_labels(network, info, names), fine_tuned(info)
     scores = score_semantic(frames, labels_of, names, origin)
     scores["protocol"] = {"dataset": str(root), "split": split} | scores["protocol"]

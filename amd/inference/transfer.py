@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from amd.config import Crf, Transfer, own_section
 from amd.config.profiles import load_profile
 from amd.data.images import write_labels, write_mask
 from amd.data.video.decode import Frame, Source, read_frames
 from amd.inference.segmenter import Segmented, follow_masks, frame_names, good_frames
+from amd.models.amd import AMD
 from amd.models.checkpoint import weights_hash
 from amd.models.embedding import EmbeddingInfo, EmbeddingNetwork
-from amd.models.loading import resolve_embedding, resolve_model
+from amd.models.loading import open_as
 from amd.motion.flow import FlowFiles, PairFlow, inverse_search
 from amd.runtime.errors import UserError
 from amd.runtime.progress import progress
@@ -99,8 +99,7 @@ def open_transfer(model_uri: str, flow: str | None) -> TransferMethod:
 
     `flow` is "dis" (or None), a folder with <input>/<frame>.flo, or an AMD. UserError for a model of another kind.
     """
-    network, info = resolve_embedding(model_uri)
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network, info = open_as(EmbeddingNetwork, model_uri, "auto")
     paper = load_profile("paper")
     settings, crf = own_section(info.params, paper.transfer), own_section(info.params, paper.crf)
     return TransferMethod(network, info, settings, crf, *_open_flow(flow), weights_hash(network))
@@ -120,10 +119,9 @@ def _open_flow(flow: str | None) -> tuple[PairFlow | Path, str]:
     if Path(flow).is_dir():
         return Path(flow), str(Path(flow).absolute())
     try:
-        model, _ = resolve_model(flow)
+        model, _ = open_as(AMD, flow, "auto")
     except UserError as error:
         raise UserError(f"--flow {flow}: neither dis, nor a folder of .flo files, nor an AMD ({error})") from None
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
     return motion_flow(model), weights_hash(model)
 
 

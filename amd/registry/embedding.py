@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from amd.models.embedding import EmbeddingInfo, load_embedding
+from amd.models.embedding import EmbeddingInfo, EmbeddingNetwork
+from amd.models.loading import open_as
 from amd.registry.gates import BENCHMARK_TAG, PAIR_ACCURACY_TAG, judge_embedding
 from amd.registry.promotion import promote_version, verdict_tags
 from amd.registry.registration import Registration, ensure_model, lineage_tags, log_pyfunc
@@ -37,7 +38,7 @@ def register_embedding(checkpoint: Path, name: str, max_drop: float, run: Run) -
 
     Raises UserError for a checkpoint that cannot be read or has no scores.
     """
-    _, info = load_embedding(checkpoint)
+    _, info = open_as(EmbeddingNetwork, checkpoint)
     if not info.scores:
         raise UserError(f"{checkpoint}: has no scores yet; run the stage embedding_score first")
     client = run.client

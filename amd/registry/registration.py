@@ -21,8 +21,10 @@ from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from amd import config as params
-from amd.models.checkpoint import ModelInfo, load_checkpoint
+from amd.models.amd import AMD
+from amd.models.checkpoint import ModelInfo
 from amd.models.embedding import EmbeddingInfo
+from amd.models.loading import open_as
 from amd.registry.gates import BENCHMARK_TAG, Evidence, gather_evidence, judge
 from amd.registry.model_card import MANIFEST_TAG, DataFacts, data_facts, model_card
 from amd.registry.packaging import save_pyfunc
@@ -82,7 +84,7 @@ def register(
     the training videos. A model that the gates refuse is registered too, with the reason as a tag. Raises UserError
     for a checkpoint that cannot be read or has no object segment.
     """
-    _, info = load_checkpoint(checkpoint)
+    _, info = open_as(AMD, checkpoint)
     if info.object_segment is None:
         raise UserError(f"{checkpoint}: no object segment is chosen yet; run the objectness stage first")
     client, name = run.client, settings.name

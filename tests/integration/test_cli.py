@@ -24,7 +24,7 @@ from amd.cli import main
 from amd.cli.arguments import Command, Parser, add_commands
 from amd.cli.program import COMMANDS
 from amd.config import load_params
-from amd.config.profiles import PROFILES, load_profile, profile_path
+from amd.config.profiles import PROFILES, load_profile, profile_text
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 
@@ -299,7 +299,7 @@ def test_doctor_examines_paths_and_benchmarks(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_the_projects_parameters_are_the_quickstart_profile() -> None:
-    assert profile_path("quickstart").read_text() == (ROOT / "params.yaml").read_text()
+    assert profile_text("quickstart") == (ROOT / "params.yaml").read_text()
 
 
 def test_the_paper_profile_has_the_papers_settings() -> None:
@@ -316,7 +316,7 @@ def test_the_paper_profile_has_the_papers_settings() -> None:
 @pytest.mark.parametrize("name", PROFILES)
 def test_profile_writes_a_new_file_as_it_is(name: str, capsys: pytest.CaptureFixture) -> None:
     main(["profile", name])
-    assert Path("params.yaml").read_text() == profile_path(name).read_text()
+    assert Path("params.yaml").read_text() == profile_text(name)
     assert capsys.readouterr().out == "params.yaml is new\n"
     main(["profile", name])
     assert capsys.readouterr().out == f"params.yaml is the profile {name} already\n"
@@ -324,7 +324,7 @@ def test_profile_writes_a_new_file_as_it_is(name: str, capsys: pytest.CaptureFix
 
 def test_profile_keeps_the_users_data_and_prints_what_changes(capsys: pytest.CaptureFixture) -> None:
     path = Path("mine.yaml")
-    text = profile_path("quickstart").read_text()
+    text = profile_text("quickstart")
     path.write_text(text.replace("videos: data/corpus/train", "videos: /my videos").replace("seed: 0", "seed: 7", 1))
     main(["profile", "paper", "--write", "mine.yaml"])
     lines = capsys.readouterr().out.splitlines()
@@ -334,7 +334,8 @@ def test_profile_keeps_the_users_data_and_prints_what_changes(capsys: pytest.Cap
     written, paper = load_params(path), load_profile("paper")
     assert written.data.videos == "/my videos"
     assert written.model_copy(update={"data": paper.data}) == paper
-    assert "# from scratch (4.1)" in path.read_text()  # the comments came along
+    assert "backbone: resnet50               # from scratch (4.1)" in path.read_text()  # the comments came along
+    assert "take a core from the training on two" not in path.read_text()  # and none of a value that is replaced
 
 
 @pytest.mark.parametrize("content", ["a: [1", "just text", "- 1\n", "data: 3\n", "\xff"])

@@ -32,8 +32,9 @@ from amd.draw.overlay import COLOUR, OPACITY, draw_mask
 from amd.inference.inputs import segment_inputs
 from amd.inference.segmenter import segment_sequence
 from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
+from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.inference import soft_masks
+from amd.models.loading import open_model
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, run_lock, write_json
 from amd.training.adaptation import adapt, sample_pairs
@@ -90,7 +91,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def probabilities(checkpoint: Path, image: np.ndarray) -> np.ndarray:
-    model, info = load_checkpoint(checkpoint)
+    model, info = open_model(checkpoint)
     return soft_masks(model, torch.from_numpy(np.ascontiguousarray(image)), info.short_edge).numpy()
 
 
@@ -396,7 +397,7 @@ def sequence(tmp_path: Path) -> Sequence:
 
 
 def test_a_sequence_gets_masks_and_label_maps(checkpoint: Path, sequence: Sequence, tmp_path: Path) -> None:
-    model, info = load_checkpoint(checkpoint)
+    model, info = open_model(checkpoint)
     segment_sequence(model, info, sequence, tmp_path / "out", "davis2016")
     masks, segments = (folder(tmp_path / "out", "davis2016") for folder in (masks_folder, segments_folder))
     check_predictions([sequence], masks)
@@ -408,7 +409,7 @@ def test_a_sequence_gets_masks_and_label_maps(checkpoint: Path, sequence: Sequen
 
 
 def test_a_sequence_needs_an_object_segment(sequence: Sequence, tmp_path: Path) -> None:
-    model, info = load_checkpoint(make_checkpoint(tmp_path / "m.safetensors", 0, None))
+    model, info = open_model(make_checkpoint(tmp_path / "m.safetensors", 0, None))
     with pytest.raises(UserError, match="objectness"):
         segment_sequence(model, info, sequence, tmp_path / "out", "davis2016")
 
