@@ -64,6 +64,19 @@ def models_pull(uri: str, out: Path, pyfunc: bool) -> None:
     print(pull_pyfunc(uri, out) if pyfunc else pull(uri, out))
 
 
+def models_relocate() -> None:
+    """The store of a copied or moved project keeps its files beside itself again."""
+    from amd.runtime.errors import UserError
+    from amd.runtime.store import artifacts_of, database_of, relocate
+    from amd.runtime.tracking import store_uri
+
+    database = database_of(store_uri())
+    if database is None:
+        raise UserError("MLFLOW_TRACKING_URI names a server, which knows its own files; unset it in the copied project")
+    places = relocate(database)
+    print(f"{database}: keeps its files in {artifacts_of(database)}; {places} places rewritten")
+
+
 def _import(subparsers: Commands) -> None:
     text = "Rewrite the published reference's weights as a checkpoint. Code that is pickled in the file is not run."
     example = "amd import amd_pretrained.pth --out reference.safetensors"
@@ -78,6 +91,8 @@ def _models(subparsers: Commands) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _look(actions)
     _choose(actions)
+    text = "Let the MLflow store of a project that was copied or moved keep its files beside itself. Run it in the project."
+    command(actions, "relocate", models_relocate, "after a project was copied or moved", text, "amd models relocate")
     text = "Write a registered version's checkpoint to a file, or with --pyfunc the whole model to a new folder."
     example = "amd models pull models:/amd@champion --out champion.safetensors"
     pull = command(actions, "pull", models_pull, "a version as files", text, example)
