@@ -62,7 +62,8 @@ def pipeline(targets: list[str] | None = None, force: bool = False, start: str |
     """Bring `targets` and all stages before them up to date; gives the stages, in the order they were looked at.
 
     `start` is what the stage of that name says (stages.start), with an empty one what params.yaml has; None leaves
-    that stage alone. Runs in the current folder, a DVC project. Raises UserError with the last lines of the stage that failed.
+    that stage alone. Runs in the current folder, a DVC project. Raises UserError with the last lines of the stage that
+    failed.
     """
     with logged("pipeline", str(flow_run.root_flow_run_id), AGAIN, flow_run=flow_run.id):
         for line in prepare():

@@ -2,7 +2,8 @@
 
 It is `dvc repro` of the whole pipeline, with the lock and the lineage of a manual run, but for one decision between
 its first stages and the training: if the pairs are not those of the last training, the stage start is told to begin
-with the version that is champion now. params.yaml stays as it is. The last stage promotes what comes out if it passes the gates.
+with the version that is champion now. params.yaml stays as it is. The last stage promotes what comes out if it passes
+the gates.
 """
 
 from flows import settings  # noqa: F401 - before Prefect

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 AT_WORK = Path(".amd/dvc/at-work")  # a file per stage: since when it works; touched as long as it does
 ASIDE = Path("set-aside")  # files of DVC's outputs that somebody changed
 TOUCH_S = 1.0
+CLOCK_S = 0.05  # the file system's clock is coarser than the process's
 LATE_S = 10.0  # by which a killed stage's processes may outlive its last touch
 NAMED = 5  # foreign files in a message
 
@@ -174,7 +175,7 @@ def _time_at_work(command: str) -> tuple[float, float]:
     """From when to when a stage was at work since DVC last took its outputs over; an empty time if it was not."""
     record = _record(command)
     try:
-        return float(read_json(record)["since"]) - TOUCH_S, record.stat().st_mtime + LATE_S
+        return float(read_json(record)["since"]) - CLOCK_S, record.stat().st_mtime + LATE_S
     except (UserError, OSError, KeyError, TypeError, ValueError):
         return 0.0, -1.0
 

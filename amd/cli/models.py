@@ -91,7 +91,7 @@ def _models(subparsers: Commands) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _look(actions)
     _choose(actions)
-    text = "Let the MLflow store of a project that was copied or moved keep its files beside itself. Run it in the project."
+    text = "Let the MLflow store of a copied or moved project keep its files beside itself. Run it in that project."
     command(actions, "relocate", models_relocate, "after a project was copied or moved", text, "amd models relocate")
     text = "Write a registered version's checkpoint to a file, or with --pyfunc the whole model to a new folder."
     example = "amd models pull models:/amd@champion --out champion.safetensors"

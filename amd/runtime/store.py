@@ -4,6 +4,7 @@ An SQLite store keeps its artifacts in mlartifacts beside the database. MLflow w
 copied or moved project would go on writing to where it was: `require_in_place` refuses it, `relocate` mends it.
 """
 
+import os
 import re
 import socket
 import sqlite3
@@ -22,6 +23,12 @@ PATIENCE_S = 12.0  # with a server that starts, or is away for a moment
 AGAIN_S = 1.0
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 EXPERIMENT = "amd"
+VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+def store_uri() -> str:
+    """The address of the store, in MLflow's form; it may have a password in it."""
+    return os.environ.get(VARIABLE) or f"sqlite:///{Path('mlflow.db').resolve()}"
 
 
 def database_of(uri: str) -> Path | None:
@@ -121,9 +128,23 @@ def relocate(database: Path) -> int:
     return rewritten
 
 
+def is_registered(database: Path, name: str, version: str, checkpoint: str) -> bool:
+    """Whether an SQLite store has a version of this name and number that is the checkpoint of this SHA-256."""
+    query = (
+        "SELECT 1 FROM model_version_tags WHERE name = ? AND version = ? AND key = 'checkpoint.sha256' AND value = ?"
+    )
+    with suppress(sqlite3.Error), closing(_open_to_read(database)) as store:
+        return store.execute(query, [name, version, checkpoint]).fetchone() is not None
+    return False
+
+
+def _open_to_read(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{urllib.request.pathname2url(str(database))}?mode=ro", uri=True)
+
+
 def _location(database: Path) -> Path | None:
     """Where the store keeps the files of our experiment; None for no experiment, and for files behind a server."""
-    with closing(sqlite3.connect(f"file:{urllib.request.pathname2url(str(database))}?mode=ro", uri=True)) as store:
+    with closing(_open_to_read(database)) as store:
         try:
             query = "SELECT artifact_location FROM experiments WHERE name = ?"
             row = store.execute(query, [EXPERIMENT]).fetchone()

@@ -33,17 +33,18 @@ from amd.runtime.logs import run_id
 from amd.runtime.processes import identity, is_alive, is_of_this_machine
 from amd.runtime.store import (
     EXPERIMENT,
+    VARIABLE,
     artifacts_of,
     database_of,
     require_answer,
     require_in_place,
+    store_uri,
     without_password,
 )
 
 PIPELINE_TAG = "amd.pipeline"
 STAGE_TAG = "amd.stage"
 PROCESS_TAG = "amd.process"  # who will end a run, as amd.runtime.processes.identity
-VARIABLE = "MLFLOW_TRACKING_URI"
 RUN_VARIABLE = "AMD_MLFLOW_RUN"  # tells a child process which run to log to
 BATCH = 100  # parameters or tags that MLflow takes at once
 VERSIONS = ("torch", "numpy", "dvc", "prefect", "mlflow-skinny", "decord", "webdataset", "pyarrow")
@@ -111,11 +112,6 @@ def connect(create: bool = True) -> MlflowClient:
             return client
     except OSError as error:
         raise _store_error(uri, error) from None
-
-
-def store_uri() -> str:
-    """The address of the store, in MLflow's form; it may have a password in it."""
-    return os.environ.get(VARIABLE) or f"sqlite:///{Path('mlflow.db').resolve()}"
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def test_pipeline_leaves_the_lock_of_dvc_repro(dvc_project: Path, capfd: pytest.
     assert not Path("pipelines/side/ran").exists()
     assert pipeline(["first"]) == stage_order(["first"]) == ["first"]
     assert stage_order(["last"])[-1] == "last"
-    with pytest.raises(UserError, match="^nothing: no stage of the pipeline"):
+    with pytest.raises(UserError, match=r"^nothing: no stage of the pipeline"):
         stage_order(["nothing"])
     assert Path("first.txt").read_text() == "3\n"
     assert Path("last.txt").read_text() == "1\n2\n"
