@@ -176,7 +176,7 @@ def test_what_changed_or_was_damaged_is_done_again_and_nothing_else(rows, sharde
     with (tmp_path / "still-00001.tar").open("ab") as file:
         file.write(b"more")
     (tmp_path / "videos/cut.json").write_text('{"video_id": "cut"')
-    (tmp_path / ".moving-00000.tar.abc.part").write_bytes(b"half")  # as a killed run leaves behind
+    (tmp_path / ".moving-00000.tar.abcdefgh.part").write_bytes(b"half")  # as a killed run leaves behind
     before = identity(tmp_path)
     assert write_shards(rows, tmp_path, SHARD) == 9 + 10
     assert content(tmp_path) == content(sharded)

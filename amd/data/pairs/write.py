@@ -40,6 +40,7 @@ from amd.runtime.files import atomic_path, read_sealed, remove_half_written, sha
 from amd.runtime.progress import progress
 
 FORMAT = 3  # raise it when other bytes come out for the same input: older receipts then no longer count
+OURS = re.compile(r"[A-Za-z0-9_-]+(-\d{5}\.tar|\.json)")  # names of shards and receipts
 
 # Colour at full size: a frame that was shrunk has colour detail in every pixel, which 4:2:0 would halve.
 SUBSAMPLING = "444"
@@ -127,13 +128,14 @@ def _write_tables(folder: Path, receipts: list[Receipt]) -> None:
 
 
 def _keep_only(folder: Path, receipts: Iterable[Receipt]) -> None:
-    """Remove every shard, receipt and half-written file that the receipts do not account for."""
+    """Remove every shard and receipt that the receipts do not account for, and half-written files."""
     kept = {folder / row.shard for receipt in receipts for row in receipt.shards}
     kept |= {_receipt_path(folder, receipt.video_id) for receipt in receipts}
-    for pattern in ("*.tar", "videos/*.json", ".*.part", "videos/.*.part"):
-        for path in folder.glob(pattern):
-            if path not in kept:
-                path.unlink()
+    for path in [*folder.glob("*.tar"), *folder.glob("videos/*.json")]:
+        if path not in kept and OURS.fullmatch(path.name):
+            path.unlink()
+    for place in (folder, folder / "videos"):
+        remove_half_written(place)
 
 
 def _receipt_path(folder: Path, video_id: str) -> Path:
