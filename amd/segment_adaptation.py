@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from amd.adaptation import adapt
+from amd.adaptation import adapt, clip_of
 from amd.checkpoint import ModelInfo
 from amd.data.pairs import PairFilter, pair_change, thumbnail
 from amd.data.video import DecodeError, Source, read_frames
@@ -40,9 +40,9 @@ def adapt_to_source(model: AMD, info: ModelInfo, source: Source, settings: Adapt
         pairs = sample_pairs(_images(frames), settings.gap, PairFilter(shard.min_change, shard.max_change))
     if not pairs:
         return None
-    # All first frames, then all second ones: with their number as the gap, `adapt` draws these pairs and no others.
-    images = [first for first, _ in pairs] + [second for _, second in pairs]
-    return adapt(model, images, settings.model_copy(update={"gap": len(pairs)}))
+    images = [image for pair in pairs for image in pair]
+    numbers = [(first, first + 1) for first in range(0, len(images), 2)]
+    return adapt(model, clip_of(images, numbers, settings.short_edge), settings)
 
 
 def sample_pairs(images: Iterable[np.ndarray], gap: int, judge: PairFilter, most: int = MOST_PAIRS) -> list[Pair]:

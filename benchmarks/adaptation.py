@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from amd.adaptation import adapt
+from amd.adaptation import adapt, clip_of, pairs_apart
 from amd.data.synthetic import make_corpus
 from amd.losses import view_synthesis_loss
 from amd.model.amd import AMD
@@ -131,7 +131,8 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
     images = [torch.from_numpy(frame) for frame in frames(*CLIP)]
 
     def work() -> None:
-        adapt(model, [image.numpy() for image in images], settings)
+        pairs = pairs_apart(len(images), settings.gap)
+        adapt(model, clip_of([image.numpy() for image in images], pairs, settings.short_edge), settings)
         for image in images:
             soft_masks(model, image, None)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import torch._dynamo  # which Adam imports, in more than a second: here once, where one process forks this program
 
-from amd.adaptation import adapt
+from amd.adaptation import adapt, clip_of, pairs_apart
 from amd.checkpoint import load_checkpoint
 from amd.data.benchmarks import Sequence, open_benchmark
 from amd.data.images import read_image
@@ -52,7 +52,8 @@ def adapt_video(checkpoint: Path, sequence: Sequence, settings: Adapt, out: Path
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     images = [read_image(frame.image) for frame in sequence.frames]
     losses: list[float] = []
-    adapted = adapt(model, images, settings, lambda _, loss: losses.append(loss))
+    clip = clip_of(images, pairs_apart(len(images), settings.gap), settings.short_edge)
+    adapted = adapt(model, clip, settings, watch=lambda _, loss: losses.append(loss))
     segment_sequence(adapted, info, sequence, out, sequence.dataset)
     figures = {"seconds": time.monotonic() - started, "iterations": settings.iterations}
     if losses:

@@ -19,6 +19,7 @@ from amd.adaptation import adapt
 from amd.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
 from amd.data.benchmarks import BenchmarkFrame, Sequence
 from amd.data.pairs import PairFilter
+from amd.draws import Clip
 from amd.errors import UserError
 from amd.evaluation.predictions import check_predictions, masks_folder, segments_folder
 from amd.files import read_json, run_lock, write_json
@@ -346,10 +347,10 @@ def test_adaptation_draws_pairs_of_adjacent_frames_alone(
 ) -> None:
     drawn = []
 
-    def watched(model: AMD, images: list[np.ndarray], settings) -> AMD:
-        pairs = zip(images, images[settings.gap :], strict=False)  # what adapt may draw
-        drawn.extend((read_number(first), read_number(second)) for first, second in pairs)
-        return adapt(model, images, settings)
+    def watched(model: AMD, clip: Clip, settings) -> AMD:
+        numbers = [read_number(image.permute(1, 2, 0).numpy()) for image in clip.images]
+        drawn.extend((numbers[first], numbers[second]) for first, second in clip.pairs)
+        return adapt(model, clip, settings)
 
     monkeypatch.setattr("amd.segment_adaptation.adapt", watched)
     run(encode(tmp_path / "clip.mp4", frames=20), checkpoint, tmp_path / "out", adapt=1)
