@@ -15,17 +15,21 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PYTHONDONTWRITEBYTECODE :=
 
 # Tests run on every core at once: one thread each.
-test: export OMP_NUM_THREADS := 1
+test test-fast: export OMP_NUM_THREADS := 1
 
-.PHONY: run test bench faults fuzz lint services services-stop clean
+.PHONY: run test test-fast bench faults fuzz lint services services-stop clean
 
 run: $(VENV)/.run
-	python -m stages.mend
+	python -m stages.lock_files
 	dvc repro
 	python -m stages.summary
 
 test: $(VENV)/.dev
 	python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
+
+# The unit tests alone: no server, no store, no pipeline.
+test-fast: $(VENV)/.dev
+	python -m pytest tests/unit -n auto --dist loadfile $(PYTEST_ARGUMENTS)
 
 # Wants a machine with nothing else running; `python -m benchmarks --help` has less of it.
 bench: $(VENV)/.run
@@ -47,6 +51,7 @@ fuzz: $(VENV)/.run
 lint: $(VENV)/.dev
 	ruff format --check .
 	ruff check .
+	lint-imports
 
 # The pip that Python brings takes half as long again, but does where there is no other.
 $(BIN)/python:

@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from amd.model.amd import AMD
+    from amd.models.amd import AMD
 
 # Nothing phones home unless its user says so.
 os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -17,18 +17,18 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "true")
 def load_model(model: str) -> "AMD":
     """The network of `models:/NAME@ALIAS`, of a checkpoint, or of the published reference's `.pth`.
 
-    In evaluation mode, on the CPU. Raises amd.errors.UserError when it cannot be had.
+    In evaluation mode, on the CPU. Raises amd.runtime.errors.UserError when it cannot be had.
     """
-    from amd.loading import resolve_model
+    from amd.models.loading import resolve_model
 
     return resolve_model(model)[0]
 
 
 def __getattr__(name: str) -> Any:
     if name == "AMD":
-        from amd.model.amd import AMD
+        from amd.models.amd import AMD
 
         return AMD
     if name == "losses":
-        return importlib.import_module("amd.losses")
+        return importlib.import_module("amd.training.losses")
     raise AttributeError(f"module 'amd' has no attribute {name!r}")

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 
-from amd.errors import exit_on_user_error
-from amd.files import write_json
-from amd.memory import keep_freed_memory
+from amd.runtime.errors import exit_on_user_error
+from amd.runtime.files import write_json
+from amd.runtime.processes import keep_freed_memory
 from benchmarks.measure import Row, Setting
 from benchmarks.table import HEADER, line
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from amd.adaptation import adapt, clip_of, pairs_apart
-from amd.data.synthetic import make_corpus
-from amd.losses import view_synthesis_loss
-from amd.model.amd import AMD
-from amd.model.inference import soft_masks
-from amd.model.precision import fastest_precision
-from amd.params import Adapt
-from amd.profiles import load_profile, profile_path
+from amd.config import Adapt
+from amd.config.profiles import load_profile, profile_path
+from amd.data.synthetic.clips import make_corpus
+from amd.models.amd import AMD
+from amd.models.inference import soft_masks
+from amd.models.precision import fastest_precision
+from amd.training.adaptation import adapt, clip_of, pairs_apart
+from amd.training.losses import view_synthesis_loss
 from benchmarks.clips import frames
 from benchmarks.limits import name
 from benchmarks.measure import Row, Setting, compared, goal, in_turn

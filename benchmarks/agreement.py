@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from amd.losses import view_synthesis_loss
-from amd.model.amd import AMD, Architecture
+from amd.models.amd import AMD, Architecture
+from amd.training.losses import view_synthesis_loss
 from benchmarks.plain.loss import view_synthesis_loss as plain_loss
 from benchmarks.workloads import floats, pairs, plain_twin, sane_model
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from amd.data.synthetic import encode, render_clip
+from amd.data.synthetic.clips import encode, render_clip
 
 
 def frames(number: int, height: int, width: int) -> np.ndarray:

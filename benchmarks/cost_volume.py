@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from amd.model.cost_volume import cost_volume
-from amd.model.precision import fastest_precision
+from amd.models.cost_volume import cost_volume
+from amd.models.precision import fastest_precision
 from benchmarks.agreement import require_close
 from benchmarks.limits import name, precisions
 from benchmarks.measure import Row, Setting, compared, growth, in_turn

@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from amd.data.video import Source, decord, fit_size, read_frames
+from amd.data.video.decode import Source, decord, fit_size, read_frames
 from benchmarks.clips import clip
 from benchmarks.measure import Row, Seconds, Setting, compared, growth, in_turn
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from amd.data.video import Source
-from amd.model.amd import AMD
-from amd.model.inference import soft_masks
-from amd.model.precision import fastest_precision
-from amd.segmenter import Wanted, segment_source
+from amd.data.video.decode import Source
+from amd.inference.segmenter import Wanted, segment_source
+from amd.models.amd import AMD
+from amd.models.inference import soft_masks
+from amd.models.precision import fastest_precision
 from benchmarks.agreement import require_same_masks
 from benchmarks.clips import clip, frames
 from benchmarks.limits import name

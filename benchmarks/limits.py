@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from amd.model.precision import fastest_precision
+from amd.models.precision import fastest_precision
 from benchmarks.measure import Row, Setting, alone, compared, in_turn
 
 

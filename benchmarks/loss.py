@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from amd.losses import flow_loss
+from amd.training.losses import flow_loss
 from benchmarks.agreement import require_close
 from benchmarks.measure import Row, Setting, compared, growth, in_turn
 from benchmarks.plain.loss import view_synthesis_loss as plain_loss

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amd.memory import keep_freed_memory
+from amd.runtime.processes import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch  # not loaded here: processes whose memory is measured may do without it

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import torch
 
-from amd.model import segment_flow
+from amd.models import segment_flow
 from benchmarks.agreement import require_close
 from benchmarks.measure import Row, Setting, compared, in_turn
 from benchmarks.plain import operations as plain

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from amd.checkpoint import load_checkpoint
-from amd.data.manifest import ingest
-from amd.data.shards import write_shards
-from amd.data.synthetic import make_corpus
-from amd.distributed import Process
-from amd.model.amd import AMD
-from amd.params import Params
-from amd.pretraining import pretrain
-from amd.profiles import load_profile
+from amd.config import Params
+from amd.config.profiles import load_profile
+from amd.data.ingest.manifest import ingest
+from amd.data.pairs.write import write_shards
+from amd.data.synthetic.clips import make_corpus
+from amd.models.amd import AMD
+from amd.models.checkpoint import load_checkpoint
+from amd.training.distributed import Process
+from amd.training.pretrain import pretrain
 from benchmarks.clips import frames
 from benchmarks.inference import masks_of
 from benchmarks.measure import Row, Setting, compared, goal

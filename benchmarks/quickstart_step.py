@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from amd.model.precision import fastest_precision
-from amd.profiles import load_profile
+from amd.config.profiles import load_profile
+from amd.models.precision import fastest_precision
 from benchmarks.limits import name
 from benchmarks.measure import Row, Setting, compared, in_turn
 from benchmarks.training_step import against_plain, our_step

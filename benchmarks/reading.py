@@ -15,17 +15,17 @@ import numpy as np
 import simplejpeg
 import torch
 
-from amd.data.manifest import ingest
-from amd.data.reader import PairReader
-from amd.data.shards import write_shards
-from amd.data.transforms import PairTransform
-from amd.distributed import Process
-from amd.model.amd import AMD
-from amd.model.precision import fastest_precision
-from amd.params import Pretrain, Shard
-from amd.pretraining import PairObjective, open_reader, train_settings
-from amd.profiles import load_profile
-from amd.training import train
+from amd.config import Pretrain, Shard
+from amd.config.profiles import load_profile
+from amd.data.ingest.manifest import ingest
+from amd.data.pairs.read import PairReader
+from amd.data.pairs.transforms import PairTransform
+from amd.data.pairs.write import write_shards
+from amd.models.amd import AMD
+from amd.models.precision import fastest_precision
+from amd.training.distributed import Process
+from amd.training.loop import train
+from amd.training.pretrain import PairObjective, open_reader, train_settings
 from benchmarks.clips import clip
 from benchmarks.limits import name
 from benchmarks.measure import Row, Setting, compared, in_turn

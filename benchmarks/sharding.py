@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from amd.data.manifest import ingest
-from amd.data.shards import SUBSAMPLING, write_shards
-from amd.data.video import fit_size
-from amd.params import Ingest, Shard
-from amd.profiles import load_profile
+from amd.config import Ingest, Shard
+from amd.config.profiles import load_profile
+from amd.data.ingest.manifest import ingest
+from amd.data.pairs.write import SUBSAMPLING, write_shards
+from amd.data.video.decode import fit_size
 from benchmarks.clips import clip
 from benchmarks.decoding import fastest_raw, raw_decoders
 from benchmarks.measure import Row, Seconds, Setting, compared, compared_memory, in_turn, one_core, peak_mb

@@ -3,7 +3,7 @@
     python -m benchmarks.simulation [--only ingest dvc fan_out mlflow] [--inputs 100000] [--videos 10000] [--json FILE]
 
 Inputs are two tiny frames each, one in ten a video, all different; a video's adaptation is a program that copies what
-it would have made. Everything around the work is the real thing: amd.data.manifest, `dvc repro`, the flow of
+it would have made. Everything around the work is the real thing: amd.data.ingest.manifest, `dvc repro`, the flow of
 flows.adapt against a Prefect server of its own, MLflow's SQLite store. Every step runs in a process of its own. Prints
 a row a step: seconds, items a second, peak memory of the largest process, size of the database on disk.
 
@@ -25,9 +25,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from amd.errors import UserError, exit_on_user_error
-from amd.files import read_json, write_json
-from amd.processes import process_group
+from amd.runtime.errors import UserError, exit_on_user_error
+from amd.runtime.files import read_json, write_json
+from amd.runtime.processes import process_group
 from benchmarks.machine import describe
 from benchmarks.simulated import Sizes
 

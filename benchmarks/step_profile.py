@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from torch.profiler import ProfilerActivity, profile
 
-from amd.model.precision import fastest_precision
+from amd.models.precision import fastest_precision
 from benchmarks.limits import name
 from benchmarks.measure import Row, Setting, alone
 from benchmarks.training_step import our_step

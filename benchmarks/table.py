@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from amd.errors import exit_on_user_error
-from amd.files import read_json
+from amd.runtime.errors import exit_on_user_error
+from amd.runtime.files import read_json
 
 HEADER = f"{'subject':15} {'case':74} {'median':>9} {'rate':>17} {'ratio':>6} {'quartiles':>11}  target  against"
 

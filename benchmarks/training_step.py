@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from amd.data.reader import Batch
-from amd.model.amd import AMD, Architecture
-from amd.model.precision import fastest_precision
-from amd.pretraining import PairObjective
-from amd.recompute import recompute_activations
-from amd.training import step
+from amd.data.pairs.read import Batch
+from amd.models.amd import AMD, Architecture
+from amd.models.precision import fastest_precision
+from amd.training.loop import step
+from amd.training.pretrain import PairObjective
+from amd.training.recompute import recompute_activations
 from benchmarks.agreement import require_same_training
 from benchmarks.limits import Limit, convolution, matrix_product, name, precisions
 from benchmarks.measure import Row, Setting, compared, compared_memory, growth, in_turn, peak_mb

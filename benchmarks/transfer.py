@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from amd.data.flow import inverse_search
-from amd.profiles import load_profile
-from amd.transfer.analysis import find_seeds
+from amd.config.profiles import load_profile
+from amd.motion.flow import inverse_search
 from amd.transfer.crf import appearance_mean, refine
-from amd.transfer.foreground import seed_sets
 from amd.transfer.frame import FrameFeatures, frame_features
 from amd.transfer.grid_graph import geodesic_regions, grid_edges, minimax_distances
 from amd.transfer.posterior import at_image_size, foreground_probability
+from amd.transfer.seeds import find_seeds
+from amd.transfer.tracks import seed_sets
 from benchmarks.clips import frames
 from benchmarks.measure import Row, Setting, compared, goal, in_turn
 from benchmarks.plain import embedding_graph as plain

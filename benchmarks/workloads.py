@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from amd.checkpoint import ModelInfo, save_checkpoint
-from amd.data.reader import Batch
-from amd.model.amd import AMD, Architecture
-from amd.profiles import load_profile
+from amd.config.profiles import load_profile
+from amd.data.pairs.read import Batch
+from amd.models.amd import AMD, Architecture
+from amd.models.checkpoint import ModelInfo, save_checkpoint
 from benchmarks.plain.network import PlainAMD
 
 NETWORKS = {"ResNet-50": "paper", "quickstart": "quickstart"}  # and the profile that has it

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amd.cli.arguments import positive
-from amd.errors import exit_on_user_error
+from amd.runtime.errors import exit_on_user_error
 from faults import mounts
 from faults.cases import draw_cases, in_series
 from faults.catalogue import FAULTS

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from amd.files import read_json, write_json
+from amd.runtime.files import read_json, write_json
 from faults.trial import Case, Outcome
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from safetensors import safe_open
 
-from amd.files import SEAL
+from amd.runtime.files import SEAL
 
 Results = dict[str, str]  # path to hash
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 from ruamel.yaml import YAML
 
-from amd.errors import UserError
-from amd.files import run_lock
+from amd.runtime.errors import UserError
+from amd.runtime.files import run_lock
 from faults.mounts import may_mount, mount_disk, unmount
 from faults.results import Results, read_results
 
@@ -82,11 +82,11 @@ class Workspace:
             )
 
     def mend(self) -> list[str]:
-        """Run `python -m stages.mend` in the project; what it says, and RuntimeError where it fails."""
-        command = (sys.executable, "-m", "stages.mend")
+        """Run `python -m stages.lock_files` in the project; what it says, and RuntimeError where it fails."""
+        command = (sys.executable, "-m", "stages.lock_files")
         done = subprocess.run(command, cwd=self.project, env=self.environment(), capture_output=True, text=True)
         if done.returncode != 0:
-            raise RuntimeError(f"stages.mend ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+            raise RuntimeError(f"stages.lock_files ended with {done.returncode}: {done.stderr.strip()[-300:]}")
         return done.stdout.splitlines()
 
     def log(self, name: str) -> Path:

@@ -1,9 +1,9 @@
 """Stage adapt as a Prefect flow: every video of the benchmark adapted to, several at once, a process each.
 
 In: models/amd.safetensors, the benchmark, params.adapt. Out: predictions/adapted, metrics/adapt.json. Where a video's
-program (stages.adapt_video) runs is adapt.runner's to say (flows.runners). Prefect bounds, retries and records it;
-whether a video is finished is said by its receipt (stages.receipts) alone, so an interrupted or partly failed run goes
-on where it was, also under DVC, which keeps predictions/adapted between runs (`persist`).
+program (flows.programs.adapt_video) runs is adapt.runner's to say (flows.runners). Prefect bounds, retries and
+records it; whether a video is finished is said by its receipt (stages.receipts) alone, so an interrupted or partly
+failed run goes on where it was, also under DVC, which keeps predictions/adapted between runs (`persist`).
 """
 
 from flows import settings  # noqa: F401 - before Prefect
@@ -21,13 +21,13 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, State
 from tqdm import tqdm
 
-from amd.data.benchmarks import Sequence, open_benchmark
-from amd.errors import UserError
-from amd.files import run_lock, sha256, write_json
-from amd.logs import event, run_id
-from amd.params import DEFAULT_PATH, Adapt, Params, load_params
-from amd.progress import progress
-from amd.tracking import Run, attached_run
+from amd.config import DEFAULT_PATH, Adapt, Params, load_params
+from amd.data.benchmarks.davis import Sequence, open_benchmark
+from amd.runtime.errors import UserError
+from amd.runtime.files import run_lock, sha256, write_json
+from amd.runtime.logs import event, run_id
+from amd.runtime.progress import progress
+from amd.runtime.tracking import Run, attached_run
 from flows.runners import LOGS, RunVideo, Video, open_runner
 from flows.server import prefect_server
 from flows.tasks import retried

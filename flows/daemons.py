@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from amd.errors import UserError
-from amd.files import read_json, write_json
+from amd.runtime.errors import UserError
+from amd.runtime.files import read_json, write_json
 
 POLL_S = 0.2
 CLOCK_S = 1.0  # start times are reckoned from the boot's, which a corrected clock shifts a little

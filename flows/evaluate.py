@@ -24,10 +24,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import State
 
-from amd.errors import UserError
-from amd.files import read_json, run_lock, write_json, write_text
-from amd.logs import logged
-from amd.params import load_params
+from amd.config import load_params
+from amd.runtime.errors import UserError
+from amd.runtime.files import read_json, run_lock, write_json, write_text
+from amd.runtime.logs import logged
 from flows.processes import Programs
 from flows.tasks import run_program
 
@@ -51,7 +51,7 @@ def evaluate(model: str = MODEL, benchmarks: dict[str, str] | None = None) -> li
 
 
 def _evaluate(model: str, benchmarks: dict[str, str] | None) -> list[dict[str, Any]]:
-    from amd.tracking import stage_run  # MLflow takes seconds to import
+    from amd.runtime.tracking import stage_run  # MLflow takes seconds to import
     from flows.models import pin
 
     params, pinned = load_params(), pin(model)
@@ -74,7 +74,7 @@ def _evaluate(model: str, benchmarks: dict[str, str] | None) -> list[dict[str, A
 def score_one(name: str, root: str, checkpoint: Path, out: Path, programs: Programs) -> State:
     """Run the program that scores one benchmark."""
     words = ("--checkpoint", checkpoint, "--dataset", name, "--root", root, "--out", out)
-    command = (sys.executable, "-m", "stages.evaluate_model", *map(str, words))
+    command = (sys.executable, "-m", "flows.programs.evaluate_model", *map(str, words))
     return run_program(programs, command, LOGS / f"{name}.log", math.inf, "no limit")
 
 
@@ -114,7 +114,7 @@ def _row(name: str, scores: dict, model: str, last: dict[str, Any]) -> dict[str,
 
 def _last(run, name: str, scores: dict) -> dict[str, Any]:
     """What the newest run before had on this benchmark, scored in this way; empty values when none had."""
-    from amd.tracking import EXPERIMENT, STAGE_TAG
+    from amd.runtime.tracking import EXPERIMENT, STAGE_TAG
 
     experiment = run.client.get_experiment_by_name(EXPERIMENT).experiment_id
     query = f"tags.`{STAGE_TAG}` = 'evaluate' AND attributes.status = 'FINISHED'"

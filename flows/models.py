@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 from mlflow.exceptions import MlflowException
 
-from amd.errors import UserError
-from amd.files import sha256
-from amd.registry import CHAMPION, pull
-from amd.registry.versions import aliases_of, find_version, is_absent
-from amd.tracking import connect
+from amd.runtime.errors import UserError
+from amd.runtime.files import sha256
+from amd.runtime.registered import CHAMPION, aliases_of, find_version, is_absent, pull
+from amd.runtime.tracking import connect
 
 
 class Pinned(NamedTuple):

@@ -23,9 +23,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from amd.errors import UserError, exit_on_user_error
-from amd.logs import logged
-from amd.processes import process_group
+from amd.runtime.errors import UserError, exit_on_user_error
+from amd.runtime.logs import logged
+from amd.runtime.processes import process_group
 from flows.server import prefect_server
 from stages.lock_files import mend
 

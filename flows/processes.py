@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from amd.processes import end_group, process_group, signal_group
-from amd.zygote import Unserved, Zygote
+from amd.runtime.processes import end_group, process_group, signal_group
+from flows.zygote import Unserved, Zygote
 
 
 class Programs:
     """Programs that threads of this process run, each in a process group; all of them end with the `with` block.
 
-    Those of `python -m often` are forked by one process that has imported it (amd.zygote), where the system can.
+    Those of `python -m often` are forked by one process that has imported it (flows.zygote), where the system can.
     """
 
     def __init__(self, grace_s: float, often: str | None = None) -> None:

@@ -15,8 +15,8 @@ from prefect import flow, get_run_logger
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from amd.files import run_lock, write_text
-from amd.params import DEFAULT_PATH, load_params
+from amd.config import DEFAULT_PATH, load_params
+from amd.runtime.files import run_lock, write_text
 from flows.pipeline import pipeline
 
 LOCK = Path("dvc.lock")

@@ -1,11 +1,11 @@
 """Where a video of the fan-out is adapted to (adapt.runner): in programs of this machine, on Dask's workers, or by the
 workers of a Prefect work pool.
 
-All three run the program stages.adapt_video in a process group of its own, in the project's folder, with its output in
-the video's log. Workers elsewhere need the project at the same path (a shared file system), and servers that they can
-reach for PREFECT_API_URL and MLFLOW_TRACKING_URI.
+All three run the program flows.programs.adapt_video in a process group of its own, in the project's folder, with its
+output in the video's log. Workers elsewhere need the project at the same path (a shared file system), and servers
+that they can reach for PREFECT_API_URL and MLFLOW_TRACKING_URI.
 
-  processes   threads of the flow wait for programs, which one process forks (amd.zygote); they end with the flow
+  processes   threads of the flow wait for programs, which one process forks (flows.zygote); they end with the flow
   dask        DASK_SCHEDULER_ADDRESS names the cluster, else one of `adapt.workers` processes is made on this machine;
               a video whose worker dies is given to another worker
   pool        a run of the deployment adapt-video a video; a run whose worker is lost is given up after adapt.timeout_s
@@ -35,11 +35,11 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling, Failed, State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from amd.data.benchmarks import Sequence
-from amd.errors import UserError
-from amd.logs import PIPELINE_VARIABLE, STAGE_VARIABLE
-from amd.params import Adapt
-from amd.tracking import RUN_VARIABLE
+from amd.config import Adapt
+from amd.data.benchmarks.davis import Sequence
+from amd.runtime.errors import UserError
+from amd.runtime.logs import PIPELINE_VARIABLE, STAGE_VARIABLE
+from amd.runtime.tracking import RUN_VARIABLE
 from flows.processes import Programs
 from flows.tasks import run_program
 from stages.receipts import read_receipt
@@ -47,7 +47,7 @@ from stages.receipts import read_receipt
 LOGS = Path(".amd/logs/adapt")
 GRACE_S = 10.0
 POLL_S = 1.0
-PROGRAM = "stages.adapt_video"
+PROGRAM = "flows.programs.adapt_video"
 DEPLOYMENT = "adapt-video/adapt-video"
 # What a program elsewhere has to be told of the run that it belongs to.
 TOLD = (RUN_VARIABLE, PIPELINE_VARIABLE, STAGE_VARIABLE, "MLFLOW_TRACKING_URI")
@@ -59,7 +59,7 @@ class Video:
 
     sequence: Sequence
     made_from: dict[str, str]  # what its receipt has to say
-    arguments: dict[str, str]  # of stages.adapt_video
+    arguments: dict[str, str]  # of flows.programs.adapt_video
     threads: int
     index: int  # among all videos: GPUs are taken in turn
     project: Path  # folder that paths start at

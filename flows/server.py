@@ -21,8 +21,8 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from amd.errors import UserError
-from amd.processes import process_group
+from amd.runtime.errors import UserError
+from amd.runtime.processes import process_group
 
 HOST = "127.0.0.1"
 LOG = Path(".amd/logs/prefect.log")

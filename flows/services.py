@@ -26,8 +26,8 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from amd.errors import UserError, exit_on_user_error
-from amd.files import run_lock
+from amd.runtime.errors import UserError, exit_on_user_error
+from amd.runtime.files import run_lock
 from flows.daemons import find_daemon, last_line, log_file, start_daemon, stop_daemon
 
 HOST = "127.0.0.1"
@@ -167,7 +167,7 @@ def _start_server(server: Server, undo: ExitStack) -> None:
 def _prepare_store(uri: str) -> None:
     """Set up a new SQLite store before the server does, under the lock that every other user of it takes."""
     if uri.startswith("sqlite") and "MLFLOW_ARTIFACTS_DESTINATION" not in os.environ:
-        program = "from amd.tracking import connect; connect()"
+        program = "from amd.runtime.tracking import connect; connect()"
         subprocess.run([sys.executable, "-c", program], env=os.environ | {"MLFLOW_TRACKING_URI": uri}, check=True)
 
 

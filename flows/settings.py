@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import amd  # noqa: F401 - turns telemetry off
-from amd.errors import announce_interrupts
+from amd.runtime.errors import announce_interrupts
 
 SERVER_START_S = 120  # Prefect's default of 20 s is short on a busy machine
 HOME = Path(".amd/prefect").resolve()

@@ -12,17 +12,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from amd.checkpoint import ModelInfo, save_checkpoint
-from amd.data.manifest import ingest
-from amd.data.shards import write_shards
-from amd.model.amd import AMD, Architecture
-from amd.profiles import load_profile, profile_path
-from amd.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork, save_semantic
-from amd.tables import MANIFEST, SEGMENTS, write_table
-from amd.training import Progress
-from amd.training_state import save_state
-from amd.transfer.embedding_checkpoint import EmbeddingInfo, save_embedding
-from amd.transfer.network import EmbeddingArchitecture, EmbeddingNetwork
+from amd.config.profiles import load_profile, profile_path
+from amd.data.ingest.manifest import ingest
+from amd.data.pairs.write import write_shards
+from amd.data.tables import MANIFEST, SEGMENTS, write_table
+from amd.models.amd import AMD, Architecture
+from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, save_embedding
+from amd.models.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork, save_semantic
+from amd.training.loop import Progress, save_state
 
 CODECS = {".mp4": "libx264", ".mkv": "libx265", ".avi": "mpeg4", ".webm": "libvpx-vp9", ".mov": "libx264"}
 SIZE = (64, 48)  # width, height

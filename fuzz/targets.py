@@ -15,26 +15,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from amd.checkpoint import load_checkpoint, load_reference
-from amd.data.benchmarks import open_benchmark
-from amd.data.examination import Limits, examine
-from amd.data.flow import read_flo
+from amd.config import load_params
+from amd.config.profiles import load_profile
+from amd.data.benchmarks.davis import open_benchmark
 from amd.data.images import read_image, read_labels, read_mask
-from amd.data.inputs import find_inputs
-from amd.data.manifest import read_manifest
-from amd.data.reader import PairReader
-from amd.data.transforms import PairTransform
-from amd.data.validation import validation_report
-from amd.data.video import Source
-from amd.errors import UserError
-from amd.model.inference import soft_masks
-from amd.params import load_params
-from amd.profiles import load_profile
-from amd.segmenter import object_segment
-from amd.semantic import load_semantic
-from amd.tables import INDEX, MANIFEST, read_table
-from amd.training_state import load_state
-from amd.transfer.embedding_checkpoint import load_embedding
+from amd.data.ingest.examine import Limits, examine
+from amd.data.ingest.manifest import read_manifest
+from amd.data.ingest.report import validation_report
+from amd.data.pairs.read import PairReader
+from amd.data.pairs.transforms import PairTransform
+from amd.data.tables import INDEX, MANIFEST, read_table
+from amd.data.video.decode import Source
+from amd.data.video.sources import find_inputs
+from amd.models.checkpoint import load_checkpoint, load_reference, object_segment
+from amd.models.embedding import load_embedding
+from amd.models.inference import soft_masks
+from amd.models.semantic import load_semantic
+from amd.motion.flow import read_flo
+from amd.runtime.errors import UserError
+from amd.training.loop import load_state
 from fuzz.forgery import forged_safetensors, forged_tar, write_forged_table
 from fuzz.mutation import mutated_bytes, mutated_text
 

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
 
-from amd.errors import UserError
+from amd.runtime.errors import UserError
 from fuzz.seeds import make_seeds
 from fuzz.targets import TARGETS
 

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
-from amd.errors import announce_interrupts, exit_on_user_error, system_errors
-from amd.files import remove_half_written, sha256
-from amd.logs import event, logged
-from amd.memory import keep_freed_memory
-from amd.params import Params, load_params
-from amd.processes import dvc_process, follow
+from amd.config import Params, load_params
+from amd.runtime.errors import announce_interrupts, exit_on_user_error, system_errors
+from amd.runtime.files import remove_half_written, sha256
+from amd.runtime.logs import event, logged
+from amd.runtime.processes import dvc_process, follow, keep_freed_memory
 from stages.lock_files import keep_lock_files, lock_files
 
 if TYPE_CHECKING:
-    from amd.tracking import Run
+    from amd.runtime.tracking import Run
 
 LOCK = Path("dvc.lock")
 FOLDERS = ("data", "models", "metrics", "report")  # that stages write files to; larger trees clean themselves
@@ -31,7 +30,8 @@ announce_interrupts()  # also while a stage's libraries are imported, which take
 @exit_on_user_error
 def run_stage(name: str, body: Callable[[Params, "Run"], None]) -> None:
     """Run a stage's body in its MLflow run; being told to end is an interruption like any other."""
-    from amd.tracking import params_hash, stage_run  # here: the stages' worker processes import this module too
+    from amd.config import params_hash
+    from amd.runtime.tracking import stage_run  # here: the stages' worker processes import this module too
 
     keep_freed_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -53,7 +53,7 @@ def run_stage(name: str, body: Callable[[Params, "Run"], None]) -> None:
 
 def input_tags(params: Params) -> dict[str, str]:
     """What the pipeline's state came from: DVC's hash of every locked dependency, and the parameters' hash."""
-    from amd.tracking import params_hash
+    from amd.config import params_hash
 
     return {"params.sha256": params_hash(params)} | {f"dvc.{path}": hash_ for path, hash_ in locked_hashes().items()}
 

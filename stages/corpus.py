@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amd.data.synthetic import make_corpus
-from amd.params import Params
+from amd.config import Params
+from amd.data.synthetic.clips import make_corpus
 from stages import run_stage
 
 if TYPE_CHECKING:
-    from amd.tracking import Run
+    from amd.runtime.tracking import Run
 
 
 def main(params: Params, run: "Run") -> None:

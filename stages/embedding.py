@@ -6,11 +6,11 @@ params: embedding; deps: the folders in embedding.data; out: models/embedding_tr
 import json
 from pathlib import Path
 
-from amd.data.image_sets import VOC_LISTS
-from amd.errors import UserError
-from amd.files import read_json, sha256
-from amd.params import Embedding, Params
-from amd.tracking import Run
+from amd.config import Embedding, Params
+from amd.data.benchmarks.image_sets import VOC_LISTS
+from amd.runtime.errors import UserError
+from amd.runtime.files import read_json, sha256
+from amd.runtime.tracking import Run
 from stages import input_tags, run_stage
 from stages.trainings import run_training
 
@@ -22,7 +22,7 @@ SCHEDULING = {"readers", "checkpoint_every", "log_every", "embed_short_edge", "n
 def main(params: Params, run: Run) -> None:
     """Train, or go on training after an interruption."""
     options = {"--out": CHECKPOINT, "--history": HISTORY, "--lineage": json.dumps(input_tags(params))}
-    run_training("amd.transfer.embedding_training", made_from(params.embedding), options, params.embedding.processes)
+    run_training("amd.training.embedding", made_from(params.embedding), options, params.embedding.processes)
     run.metrics({key: value for key, value in read_json(HISTORY).items() if key != "curve"})
     run.artifact(HISTORY)
 

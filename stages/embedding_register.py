@@ -5,11 +5,11 @@ params: embedding.name, register.max_drop; deps: models/embedding.safetensors; o
 
 from pathlib import Path
 
-from amd.files import write_json
-from amd.params import Params
-from amd.registry import CHAMPION
+from amd.config import Params
 from amd.registry.embedding import register_embedding
-from amd.tracking import Run
+from amd.runtime.files import write_json
+from amd.runtime.registered import CHAMPION
+from amd.runtime.tracking import Run
 from stages import run_stage
 
 CHECKPOINT = Path("models/embedding.safetensors")

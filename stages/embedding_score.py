@@ -7,13 +7,13 @@ lists; outs: models/embedding.safetensors, metrics/embedding_score.json, a pictu
 from dataclasses import replace
 from pathlib import Path
 
-from amd.data.instances import open_instances
-from amd.distributed import process_group
-from amd.files import write_json
-from amd.params import Params
-from amd.tracking import Run
-from amd.transfer.embedding_checkpoint import load_embedding, save_embedding
-from amd.transfer.embedding_score import score_embedding
+from amd.config import Params
+from amd.data.benchmarks.instances import open_instances
+from amd.evaluation.embedding_score import score_embedding
+from amd.models.embedding import load_embedding, save_embedding
+from amd.runtime.files import write_json
+from amd.runtime.tracking import Run
+from amd.training.distributed import process_group
 from stages import run_stage
 
 TRAINED = Path("models/embedding_trained.safetensors")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from amd.config import Params
 from amd.evaluation.features import run_features
-from amd.params import Params
-from amd.tracking import Run
+from amd.runtime.tracking import Run
 from stages import run_stage
 
 CHECKPOINT = Path("models/amd.safetensors")

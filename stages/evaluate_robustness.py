@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from amd.data.benchmarks import open_benchmark
-from amd.evaluation.robustness import model_masks, score_robustness
-from amd.evaluation.versions import versions
+from amd.config import Params
+from amd.data.benchmarks.davis import open_benchmark
+from amd.evaluation.corruptions import versions
+from amd.evaluation.robustness import model_masks, score_robustness, write_corruption_sheet
 from amd.evaluation.vos import LABEL_FREE
-from amd.files import write_json
-from amd.params import Params
-from amd.report.corruption_sheet import write_corruption_sheet
-from amd.tracking import Run
+from amd.runtime.files import write_json
+from amd.runtime.tracking import Run
 from stages import run_stage
 
 CHECKPOINT = "models/amd.safetensors"

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from amd.config import Params
 from amd.evaluation.saliency import evaluate_saliency, model_maps
-from amd.files import write_json
-from amd.params import Params
-from amd.tracking import Run
+from amd.runtime.files import write_json
+from amd.runtime.tracking import Run
 from stages import run_stage
 from stages.skipping import skip
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from amd.data.image_sets import voc2012
-from amd.data.instances import class_names
+from amd.config import Params
+from amd.data.benchmarks.image_sets import voc2012
+from amd.data.benchmarks.instances import class_names
 from amd.evaluation.semantic import LabelsOf, fine_tuned, network_labels, score_semantic
-from amd.files import write_json
-from amd.params import Params
-from amd.report.semantic_figure import write_semantic_scores, write_semantic_sheet
-from amd.semantic import SCRATCH, load_semantic
-from amd.tracking import Run
+from amd.evaluation.semantic_figure import write_semantic_scores, write_semantic_sheet
+from amd.models.semantic import SCRATCH, load_semantic
+from amd.runtime.files import write_json
+from amd.runtime.tracking import Run
 from stages import run_stage
 from stages.semantic import MODEL, MODELS, NO_DATASET
 from stages.skipping import skip

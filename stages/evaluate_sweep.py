@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from amd.checkpoint import load_checkpoint
-from amd.data.benchmarks import Sequence, open_benchmark
+from amd.config import Params
+from amd.data.benchmarks.davis import Sequence, open_benchmark
+from amd.evaluation.sweep_figure import write_sweep_curve, write_sweep_masks
 from amd.evaluation.vos import LABEL_FREE, score_prediction
-from amd.files import read_json, write_json
-from amd.params import Params
-from amd.progress import progress
-from amd.report.sweep_figure import write_sweep_curve, write_sweep_masks
-from amd.segmenter import segment_sequence
-from amd.tracking import Run
+from amd.inference.segmenter import segment_sequence
+from amd.models.checkpoint import load_checkpoint
+from amd.runtime.files import read_json, write_json
+from amd.runtime.progress import progress
+from amd.runtime.tracking import Run
 from stages import run_stage
 from stages.sweep import CHECKPOINT, HISTORY, model_folder
 

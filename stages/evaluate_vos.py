@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from amd.data.benchmarks import open_benchmark
+from amd.config import Params
+from amd.data.benchmarks.davis import open_benchmark
+from amd.data.tables import SCORES, write_table
 from amd.evaluation.published import published_vos
 from amd.evaluation.vos import score_baselines, score_run
-from amd.files import write_json
-from amd.params import Params
-from amd.tables import SCORES, write_table
-from amd.tracking import Run
+from amd.runtime.files import write_json
+from amd.runtime.tracking import Run
 from stages import run_stage
 
 PREDICTIONS = {"image": Path("predictions/image"), "adapted": Path("predictions/adapted")}

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amd.data.examination import Limits
-from amd.data.manifest import ingest
-from amd.data.validation import reason_counts, validation_report
-from amd.errors import UserError
-from amd.files import run_lock, write_text
-from amd.params import Params
-from amd.tables import MANIFEST, write_table
+from amd.config import Params
+from amd.data.ingest.examine import Limits
+from amd.data.ingest.manifest import ingest
+from amd.data.ingest.report import reason_counts, validation_report
+from amd.data.tables import MANIFEST, write_table
+from amd.runtime.errors import UserError
+from amd.runtime.files import run_lock, write_text
 from stages import run_stage
 
 if TYPE_CHECKING:
-    from amd.tracking import Run
+    from amd.runtime.tracking import Run
 
 MANIFEST_PATH = Path("data/manifest.parquet")
 REPORT_PATH = Path("data/manifest.md")

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amd.data.synthetic_instances import make_instance_corpus
-from amd.params import Params
+from amd.config import Params
+from amd.data.synthetic.instances import make_instance_corpus
 from stages import run_stage
 
 if TYPE_CHECKING:
-    from amd.tracking import Run
+    from amd.runtime.tracking import Run
 
 
 def main(params: Params, run: "Run") -> None:

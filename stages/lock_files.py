@@ -9,7 +9,8 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from amd.files import remove_half_written, write_bytes
+from amd.runtime.errors import exit_on_user_error
+from amd.runtime.files import remove_half_written, write_bytes
 
 KEPT = Path(".amd/dvc")  # dvc.lock files as they were when the last stage began, and torn ones
 
@@ -88,3 +89,14 @@ def _mend_register(folder: Path, hardlink: bool) -> list[str]:
             register.unlink()
             return [f"{register.relative_to(Path.cwd())} was half-written; removed"]
     return []
+
+
+@exit_on_user_error
+def main() -> None:
+    """Mend the DVC project in the current folder; a line per file that was torn."""
+    for line in mend():
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from torch import Tensor
 
-from amd.checkpoint import load_checkpoint, save_checkpoint
-from amd.data.reader import to_float
-from amd.distributed import Process, process_group
-from amd.files import write_json
-from amd.model.precision import MASKS_WITHIN, rounding_error
-from amd.objectness import choices, choose_object, segment_statistics
-from amd.params import Params
-from amd.pretraining import open_reader
-from amd.progress import progress
-from amd.tables import SEGMENTS, write_table
-from amd.tracking import Run
+from amd.config import Params
+from amd.data.pairs.read import to_float
+from amd.data.tables import SEGMENTS, write_table
+from amd.models.checkpoint import load_checkpoint, save_checkpoint
+from amd.models.precision import MASKS_WITHIN, rounding_error
+from amd.runtime.files import write_json
+from amd.runtime.progress import progress
+from amd.runtime.tracking import Run
+from amd.training.distributed import Process, process_group
+from amd.training.objectness import choices, choose_object, segment_statistics
+from amd.training.pretrain import open_reader
 from stages import run_stage
 
 PRETRAINED = Path("models/pretrained.safetensors")

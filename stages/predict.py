@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from amd.checkpoint import load_checkpoint
-from amd.data.benchmarks import Sequence, open_benchmark
-from amd.files import run_lock, sha256
-from amd.params import Params, Predict
-from amd.progress import progress
-from amd.segmenter import segment_sequence
-from amd.tracking import Run
+from amd.config import Params, Predict
+from amd.data.benchmarks.davis import Sequence, open_benchmark
+from amd.inference.segmenter import segment_sequence
+from amd.models.checkpoint import load_checkpoint
+from amd.runtime.files import run_lock, sha256
+from amd.runtime.progress import progress
+from amd.runtime.tracking import Run
 from stages import run_stage
 from stages.receipts import discard, discard_others, origin, read_receipt, write_receipt
 

@@ -6,11 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from amd.distributed import launch
-from amd.errors import UserError
-from amd.files import read_json, run_lock, sha256
-from amd.params import Params
-from amd.tracking import Run
+from amd.config import Params
+from amd.runtime.errors import UserError
+from amd.runtime.files import read_json, run_lock, sha256
+from amd.runtime.tracking import Run
+from amd.training.distributed import launch
 from stages import input_tags, run_stage
 
 INDEX = Path("data/shards/index.parquet")
@@ -32,7 +32,7 @@ def main(params: Params, run: Run) -> None:
     }
     with run_lock(".amd/locks/pretrain", "pretrain"):
         words = [str(word) for pair in arguments.items() for word in pair]
-        status = launch("amd.pretraining", words, params.pretrain.processes)
+        status = launch("amd.training.pretrain", words, params.pretrain.processes)
         if status != 0:
             sys.exit(status)
         shutil.rmtree(state, ignore_errors=True)
@@ -46,7 +46,7 @@ def start_file(start: str | None) -> Path | None:
     if start is None:
         return None
     if start.startswith("models:/"):
-        from amd.registry import pull
+        from amd.runtime.registered import pull
 
         return pull(start)
     if not Path(start).is_file():

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import amd
-from amd.data.benchmarks import Sequence, is_folder, visible_names
-from amd.errors import UserError
-from amd.evaluation.predictions import masks_folder, prediction_path, segments_folder
-from amd.files import read_sealed, remove_half_written, sha256, write_sealed
-from amd.params import Section
+from amd.config import Section
+from amd.data.benchmarks.davis import Sequence, is_folder, visible_names
+from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
+from amd.runtime.errors import UserError
+from amd.runtime.files import read_sealed, remove_half_written, sha256, write_sealed
 
 SCHEDULING = {"runner", "workers", "threads", "timeout_s", "retries"}  # settings that say how, not what, is computed
-CODE = ("adaptation.py", "distributed.py", "losses.py", "segmenter.py", "model/*.py", "data/images.py")
+CODE = ("models/*.py", "motion/*.py", "training/*.py", "inference/*.py", "data/images.py")
 
 
 def origin(checkpoint_sha256: str, sequence: Sequence, settings: Section) -> dict[str, str]:

@@ -6,10 +6,11 @@ metrics/register.json.
 
 from pathlib import Path
 
-from amd.files import read_json, write_json
-from amd.params import Params
-from amd.registry import CHAMPION, register
-from amd.tracking import Run
+from amd.config import Params
+from amd.registry import register
+from amd.runtime.files import read_json, write_json
+from amd.runtime.registered import CHAMPION
+from amd.runtime.tracking import Run
 from stages import locked_hashes, run_stage
 
 

@@ -7,18 +7,18 @@ from typing import TypeVar
 
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from amd.checkpoint import load_checkpoint
-from amd.data.benchmarks import Sequence, open_benchmark
-from amd.errors import UserError
-from amd.evaluation.predictions import masks_folder
-from amd.files import read_json
-from amd.params import Params
-from amd.progress import progress
+from amd.config import Params
+from amd.data.benchmarks.davis import Sequence, open_benchmark
+from amd.data.benchmarks.predictions import masks_folder
+from amd.data.tables import MANIFEST, PAIRS, read_table
+from amd.models.checkpoint import load_checkpoint
 from amd.report.evaluations import sections
 from amd.report.page import Findings, make_report
 from amd.report.pictures import SequencePictures, picture_sequence
-from amd.tables import MANIFEST, PAIRS, read_table
-from amd.tracking import Run
+from amd.runtime.errors import UserError
+from amd.runtime.files import read_json
+from amd.runtime.progress import progress
+from amd.runtime.tracking import Run
 from stages import run_stage
 from stages.evaluate_vos import PREDICTIONS
 

@@ -1,4 +1,4 @@
-"""Stage semantic: one fine-tuning for semantic segmentation, as semantic/dvc.yaml names it.
+"""Stage semantic: one fine-tuning for semantic segmentation, as pipelines/semantic/dvc.yaml names it.
 
 In: params.semantic, and the start, augmentation and seed of the command line. Out: models/semantic/<name>/ with the
 model and its history; empty where no dataset is configured.
@@ -9,10 +9,10 @@ import json
 from functools import partial
 from pathlib import Path
 
-from amd.files import read_json, sha256
-from amd.params import Params
-from amd.semantic import SCRATCH
-from amd.tracking import Run
+from amd.config import Params
+from amd.models.semantic import SCRATCH
+from amd.runtime.files import read_json, sha256
+from amd.runtime.tracking import Run
 from stages import input_tags, run_stage
 from stages.trainings import run_training
 
@@ -45,7 +45,7 @@ def main(start: str, augmentation: str, seed: int, params: Params, run: Run) -> 
     ]
     if weights:
         options |= {"--weights": weights}
-    run_training("amd.semantic_training", made_from, options, params.semantic.processes)
+    run_training("amd.training.semantic", made_from, options, params.semantic.processes)
     last = read_json(out / HISTORY)["curve"][-1]
     run.metrics({"loss": last["loss"], "accuracy": last["accuracy"]})
     run.artifact(out / HISTORY)

@@ -4,15 +4,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amd.data.manifest import read_manifest
-from amd.data.shards import write_shards
-from amd.files import run_lock
-from amd.params import Params
-from amd.tables import INDEX, PAIRS, read_table
+from amd.config import Params
+from amd.data.ingest.manifest import read_manifest
+from amd.data.pairs.write import write_shards
+from amd.data.tables import INDEX, PAIRS, read_table
+from amd.runtime.files import run_lock
 from stages import run_stage
 
 if TYPE_CHECKING:
-    from amd.tracking import Run
+    from amd.runtime.tracking import Run
 
 FOLDER = Path("data/shards")
 

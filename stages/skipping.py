@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from amd.files import write_json
-from amd.report.sheet import write_sheet
+from amd.draw.sheet import write_sheet
+from amd.runtime.files import write_json
 
 
 def skip(stage: str, reason: str, report: Path, pictures: Iterable[Path]) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from amd.errors import exit_on_user_error
-from amd.files import read_json
-from amd.params import load_params
+from amd.config import load_params
+from amd.runtime.errors import exit_on_user_error
+from amd.runtime.files import read_json
 
 
 @exit_on_user_error

@@ -1,4 +1,4 @@
-"""Stage sweep: one pretraining with another number of segments, as sweep/dvc.yaml names it.
+"""Stage sweep: one pretraining with another number of segments, as pipelines/sweep/dvc.yaml names it.
 
 In: the shards of the pipeline, params.yaml, and the number on the command line. Out: models/sweep/c<number>/ with the
 checkpoint, whose object segment is chosen as ever, the history of the training, and the parameters that made it.
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from amd.files import read_json, sha256, write_text
-from amd.params import Params
-from amd.tracking import Run
+from amd.config import Params
+from amd.runtime.files import read_json, sha256, write_text
+from amd.runtime.tracking import Run
 from stages import input_tags, run_stage
 from stages.objectness import store_object
 from stages.pretrain import INDEX
@@ -40,7 +40,7 @@ def main(segments: int, params: Params, run: Run) -> None:
     }
     made_from = [params.model.model_dump(), params.pretrain.model_dump(), sha256(INDEX)]
     choose = partial(store_object, trained, out / CHECKPOINT, params)
-    run_training("amd.pretraining", made_from, options, params.pretrain.processes, choose)
+    run_training("amd.training.pretrain", made_from, options, params.pretrain.processes, choose)
     trained.unlink()
     run.metrics({"loss": read_json(out / HISTORY)["loss"], "segments": segments})
     run.artifact(out / HISTORY)

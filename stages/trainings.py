@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from amd.distributed import launch
-from amd.files import run_lock
+from amd.runtime.files import run_lock
+from amd.training.distributed import launch
 
 STATES = Path(".amd")
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from amd.data.benchmarks import open_benchmark
-from amd.evaluation.predictions import masks_folder
-from amd.evaluation.transfer_published import PUBLISHED
+from amd.config import Params
+from amd.data.benchmarks.davis import open_benchmark
+from amd.data.benchmarks.predictions import masks_folder
+from amd.evaluation.published import PUBLISHED
 from amd.evaluation.transfer_videos import open_features
 from amd.evaluation.vos import score_masks
-from amd.files import write_json
-from amd.params import Params
-from amd.tracking import Run
+from amd.runtime.files import write_json
+from amd.runtime.tracking import Run
 from stages import run_stage
 from stages.transfer_predict import OUT
 

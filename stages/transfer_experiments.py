@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from amd.data.benchmarks import open_benchmark
+from amd.config import Params
+from amd.data.benchmarks.davis import open_benchmark
 from amd.evaluation.transfer import compare_features, run_experiments, with_semantic
+from amd.evaluation.transfer_figures import write_experiment_figure
 from amd.evaluation.transfer_videos import open_features
-from amd.files import write_json
-from amd.params import Params
-from amd.report.transfer_figures import write_experiment_figure
-from amd.tracking import Run
+from amd.runtime.files import write_json
+from amd.runtime.tracking import Run
 from stages import run_stage
 
 NAMES = ["intervals", "rankings", "annotated", "drift"]

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from amd.data.benchmarks import open_benchmark
+from amd.config import Crf, Params, Transfer
+from amd.data.benchmarks.davis import open_benchmark
+from amd.data.benchmarks.predictions import masks_folder, prediction_path
 from amd.data.images import write_mask
-from amd.evaluation.predictions import masks_folder, prediction_path
 from amd.evaluation.transfer import plain
+from amd.evaluation.transfer_figures import picture_frame, write_frame_sheet
 from amd.evaluation.transfer_videos import Video, looked_at, open_features
-from amd.params import Crf, Params, Transfer
-from amd.progress import progress
-from amd.report.transfer_figures import picture_frame, write_frame_sheet
-from amd.tracking import Run
+from amd.runtime.progress import progress
+from amd.runtime.tracking import Run
 from amd.transfer.crf import refine
 from stages import run_stage
 

@@ -45,7 +45,7 @@ def parity() -> Path:
 @pytest.fixture(scope="session")
 def registry_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with an MLflow store, which takes seconds to set up; tests use model names of their own."""
-    from amd.tracking import connect
+    from amd.runtime.tracking import connect
 
     folder = tmp_path_factory.mktemp("registry")
     with pytest.MonkeyPatch.context() as patch:

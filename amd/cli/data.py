@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from amd.cli.arguments import IMAGE_SETS, VIDEO_SETS, Commands, command
-from amd.errors import UserError
+from amd.runtime.errors import UserError
 
 DOCTOR = """\
 Look at videos and frame folders, or at a benchmark: what is there, what is wrong, what will be skipped.
@@ -38,9 +38,9 @@ def _doctor(subparsers: Commands) -> None:
 
 
 def _doctor_paths(paths: list[Path]) -> None:
-    from amd.data.manifest import ingest
-    from amd.data.validation import validation_report
-    from amd.profiles import local_params
+    from amd.config.profiles import local_params
+    from amd.data.ingest.manifest import ingest
+    from amd.data.ingest.report import validation_report
 
     params = local_params()
     rows = [row for path in paths for row in ingest(path, params.ingest, params.shard)]
@@ -48,6 +48,6 @@ def _doctor_paths(paths: list[Path]) -> None:
 
 
 def _doctor_dataset(dataset: str, root: Path) -> None:
-    from amd.data.check import check_dataset
+    from amd.data.benchmarks.doctor import check_dataset
 
     print(check_dataset(dataset, root))

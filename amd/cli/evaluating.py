@@ -51,7 +51,7 @@ benchmark every frame that counts is an image, its map DIR/<sequence>/<frame>.pn
 SEMANTIC = """\
 Score semantic segmentation on Pascal VOC 2012, or on a folder of its layout: mean IoU over all classes.
 
-MODEL is a file that `dvc repro semantic/dvc.yaml` fine-tuned, in models/semantic. Saved predictions are
+MODEL is a file that `dvc repro pipelines/semantic/dvc.yaml` fine-tuned, in models/semantic. Saved predictions are
 DIR/<image>.png, the number of a class per pixel, at the image's own size.
 """
 
@@ -77,7 +77,7 @@ def score(dataset: str, root: Path, predictions: Path, json: Path | None) -> Non
 
         run_semantic(root, "val", None, predictions, json, None)
     else:
-        from amd.evaluation.score_table import run_score
+        from amd.evaluation.vos import run_score
 
         run_score(dataset, root, predictions, json)
 
@@ -95,10 +95,10 @@ def robustness(
     pictures: Path | None,
 ) -> None:
     """Masks of a benchmark's frames as they are and corrupted; or the frames themselves."""
-    from amd.data.benchmarks import open_benchmark
+    from amd.config.profiles import local_params
+    from amd.data.benchmarks.davis import open_benchmark
+    from amd.evaluation.corruptions import versions, write_frames
     from amd.evaluation.robustness import run_robustness
-    from amd.evaluation.versions import versions, write_frames
-    from amd.profiles import local_params
 
     given = {name: value for name, value in {"band": band, "blur": blur}.items() if value is not None}
     strengths = local_params().robustness.model_copy(update=given)
@@ -113,8 +113,8 @@ def robustness(
 
 def features(dataset: str, root: Path, model: str | None, maps: Path | None, out: Path) -> None:
     """Foreground against background in a network's features."""
+    from amd.config.profiles import local_params
     from amd.evaluation.features import run_features
-    from amd.profiles import local_params
 
     run_features(dataset, root, local_params().features, out, model, maps)
 

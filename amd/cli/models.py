@@ -13,7 +13,7 @@ def add(subparsers: Commands) -> None:
 
 def import_(reference: Path, out: Path) -> None:
     """The published reference's weights as a checkpoint."""
-    from amd.loading import import_reference
+    from amd.models.loading import import_reference
 
     info = import_reference(reference, out)
     architecture = info.architecture
@@ -36,7 +36,7 @@ def models_history(name: str) -> None:
 
 def models_compare(first: str, second: str) -> None:
     """Two versions side by side."""
-    from amd.registry.comparison import compare
+    from amd.registry.listing import compare
 
     compare(first, second)
 
@@ -59,7 +59,7 @@ def models_rollback(name: str, to: str | None, reason: str) -> None:
 
 def models_pull(uri: str, out: Path, pyfunc: bool) -> None:
     """A registered version as files."""
-    from amd.registry.download import pull, pull_pyfunc
+    from amd.runtime.registered import pull, pull_pyfunc
 
     print(pull_pyfunc(uri, out) if pyfunc else pull(uri, out))
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from amd.cli import data, evaluating, models, segmenting, settings, transferring
 from amd.cli.arguments import Parser
-from amd.errors import UserError, exit_on_user_error
-from amd.memory import keep_freed_memory
+from amd.runtime.errors import UserError, exit_on_user_error
+from amd.runtime.processes import keep_freed_memory
 
 MANUAL = """\
 Learn to see objects from unlabeled video, and segment images and videos with what was learnt.

@@ -36,7 +36,7 @@ def segment(
     flow: str | None,
 ) -> None:
     """Masks of images, frame folders and videos."""
-    from amd.segment_inputs import segment_inputs
+    from amd.inference.inputs import segment_inputs
 
     segment_inputs(paths, model, out, adapt, overlay, soft, segment, method, flow)
 

@@ -18,7 +18,7 @@ def add(subparsers: Commands) -> None:
 
 def profile(name: str, write: Path) -> None:
     """Write a profile's parameters and say what changes."""
-    from amd.profiles import write_profile
+    from amd.config.profiles import write_profile
 
     changes = write_profile(name, write)
     print("\n".join(changes) or f"{write} is the profile {name} already")

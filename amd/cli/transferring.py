@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from amd.cli.arguments import VIDEO_SETS, Commands, command
-from amd.errors import UserError
+from amd.runtime.errors import UserError
 
 TRANSFER = """\
 Run an experiment of Instance Embedding Transfer on a benchmark, with the parameters of ./params.yaml (of the
@@ -39,12 +39,12 @@ def add(subparsers: Commands) -> None:
 
 def transfer(experiment: str, dataset: str, root: Path, model: str, features: str, out: Path) -> None:
     """Run experiments, print their means, write scores and the figure."""
-    from amd.data.benchmarks import open_benchmark
+    from amd.config.profiles import local_params
+    from amd.data.benchmarks.davis import open_benchmark
     from amd.evaluation.transfer import compare_features, format_report, run_experiments, with_semantic
+    from amd.evaluation.transfer_figures import write_experiment_figure
     from amd.evaluation.transfer_videos import open_features
-    from amd.files import write_json
-    from amd.profiles import local_params
-    from amd.report.transfer_figures import write_experiment_figure
+    from amd.runtime.files import write_json
 
     if features == "amd" and experiment == "features":
         raise UserError("features: an AMD has no semantic side to compare with; give an instance embedding")

@@ -12,8 +12,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from amd.errors import UserError
-from amd.files import write_bytes
+from amd.runtime.errors import UserError
+from amd.runtime.files import write_bytes
 
 Result = TypeVar("Result")
 

@@ -6,9 +6,9 @@ In, frames uint8 RGB H,W,3; out, bool masks H,W.
 import cv2
 import numpy as np
 
-from amd.data.flow import inverse_search
+from amd.data.benchmarks.sequences import BenchmarkFrame, Sequence
 from amd.data.images import read_image
-from amd.data.sequences import BenchmarkFrame, Sequence
+from amd.motion.flow import inverse_search
 
 BOX_SHARE = 0.5  # of the height and of the width: a quarter of the frame's area
 GRID = 8  # pixels between the flow vectors that the homography is fitted to

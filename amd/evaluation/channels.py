@@ -1,27 +1,30 @@
 """What each segment is like over training frames (paper, figure 3): `amd objectness`.
 
-Enters: a model and shards of frame pairs. Leaves: a row of amd.tables.SEGMENTS per segment, what each label-free
+Enters: a model and shards of frame pairs. Leaves: a row of amd.data.tables.SEGMENTS per segment, what each label-free
 criterion takes for the object and whether they agree, and the figure: entropy, reconstruction error, and the
 segments' places in the frame.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+import matplotlib
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from amd.checkpoint import ModelInfo
-from amd.data.reader import PairReader, to_float
-from amd.data.transforms import PairTransform
-from amd.errors import UserError
-from amd.files import write_json
-from amd.loading import resolve_model
-from amd.objectness import choices, segment_statistics
-from amd.params import Pretrain
-from amd.profiles import load_profile
-from amd.progress import progress
+from amd.config import Pretrain
+from amd.config.profiles import load_profile
+from amd.data.pairs.read import PairReader, to_float
+from amd.data.pairs.transforms import PairTransform
+from amd.draw.plots import INK, STYLE, draw_bars, draw_places
+from amd.models.checkpoint import ModelInfo
+from amd.models.loading import resolve_model
+from amd.runtime.errors import UserError
+from amd.runtime.files import atomic_path, write_json
+from amd.runtime.progress import progress
+from amd.training.objectness import choices, segment_statistics
 
 FIGURES = {".png", ".svg"}
 
@@ -41,8 +44,6 @@ def run_objectness(model: str, shards: Path, pairs: int, json_path: Path | None,
     if json_path:
         write_json(json_path, report)
     if figure:
-        from amd.report.segment_figure import write_segment_figure  # matplotlib takes a second to import
-
         write_segment_figure(figure, rows, report["object_segment"])
 
 
@@ -88,3 +89,26 @@ def _protocol(model: str, rows: list[dict[str, float]]) -> dict:
         "object": "label-free: each criterion on training frames, the motion's choice counts",
         "supervision": "none",
     }
+
+
+PRINT = {name: "black" for name, value in STYLE.items() if value == INK}
+
+
+def write_segment_figure(path: Path | str, rows: Sequence[Mapping[str, float]], chosen: int) -> None:
+    """Draw rows of amd.data.tables.SEGMENTS as three panels, .svg or .png by the name."""
+    column = lambda name: {int(row["segment"]): row[name] for row in rows}
+    with matplotlib.rc_context(STYLE | PRINT):
+        figure = Figure((9, 2.8), layout="constrained", dpi=150)
+        entropy, error, places = figure.subplots(1, 3)
+        draw_bars(entropy, column("entropy"), chosen)
+        draw_bars(error, column("reconstruction_error"), chosen)
+        draw_places(places, rows, chosen)
+        titles = (
+            "entropy of the mask, nats",
+            "reconstruction error, D_SSIM",
+            "places: disc half the spread,\ncircle deviation of the centre",
+        )
+        for axes, title in zip((entropy, error, places), titles, strict=True):
+            axes.set_title(title, fontsize=9)
+        with atomic_path(path) as part:
+            figure.savefig(part, format=Path(path).suffix[1:].lower())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from amd.transfer.frame import to_grid
-from amd.transfer.similarity import squared_distances
+from amd.transfer.seeds import squared_distances
 
 POINTS = 1000  # of a side of a frame, evenly over it
 STEPS = np.linspace(0, 1, 21)  # relative time

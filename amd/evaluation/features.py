@@ -4,9 +4,13 @@ Enters: pixels of both sides (amd.evaluation.pixels). Leaves: how well a linear 
 on videos that it was not fitted on, the silhouette of the two sides, and their places in the plane (PCA and t-SNE).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import gaussian_kde
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
@@ -15,10 +19,10 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from amd.data.benchmarks import open_benchmark
+from amd.config import Features
+from amd.data.benchmarks.davis import open_benchmark
 from amd.evaluation.pixels import Pixels, collect_pixels, network_features, saved_features
-from amd.files import write_json
-from amd.params import Features
+from amd.runtime.files import atomic_path, write_json
 
 COMPONENTS = 50  # that t-SNE starts from
 
@@ -30,7 +34,6 @@ def run_features(
 
     Prints, writes features.json and features.png under `out`, and gives the report.
     """
-    from amd.report.feature_figure import write_feature_figure  # matplotlib takes a second to import
 
     extractor = network_features(model) if maps is None else saved_features(maps)
     pixels = collect_pixels(open_benchmark(dataset, root), extractor, settings)
@@ -118,3 +121,36 @@ def _subset(pixels: Pixels, settings: Features) -> Pixels:
     """At most `shown` of the pixels, drawn evenly; both sides stay as likely as they were."""
     chosen = np.random.default_rng(settings.seed).permutation(len(pixels.foreground))[: settings.shown]
     return Pixels(pixels.features[chosen], pixels.foreground[chosen], pixels.videos[chosen], pixels.frames)
+
+
+SIDES = {"foreground": ("#d98324", "Oranges"), "background": ("#3b82c4", "Blues")}
+GRID = 80  # points across of a density
+
+
+def write_feature_figure(path: Path, embeddings: Mapping[str, np.ndarray], foreground: np.ndarray) -> None:
+    """A PNG with a row per embedding (places N,2): the scatter, then each side's density on the same axes."""
+    figure = Figure((9, 3 * len(embeddings)), layout="constrained", dpi=120)
+    axes = figure.subplots(len(embeddings), 3, squeeze=False, sharex="row", sharey="row")
+    for row, (name, places) in zip(axes, embeddings.items(), strict=True):
+        sides = dict(zip(SIDES, (places[foreground], places[~foreground]), strict=True))
+        for side, points in reversed(sides.items()):  # the foreground on top
+            row[0].scatter(*points.T, s=5, alpha=0.5, linewidths=0, color=SIDES[side][0], label=side)
+        row[0].set_title(name, fontsize=9)
+        row[0].legend(fontsize=7, markerscale=2)
+        for panel, (side, points) in zip(row[1:], sides.items(), strict=True):
+            panel.set_title(f"{name}, density of the {side}", fontsize=9)
+            _density(panel, points, places, SIDES[side][1])
+    with atomic_path(path) as part:
+        figure.savefig(part, format="png")
+
+
+def _density(axes: Axes, points: np.ndarray, places: np.ndarray, colours: str) -> None:
+    """Contours of the kernel density of `points` over the extent of all `places`."""
+    try:
+        density = gaussian_kde(points.T)
+    except (np.linalg.LinAlgError, ValueError):  # too few points, or all on a line
+        axes.text(0.5, 0.5, "too few points", ha="center", transform=axes.transAxes)
+        return
+    (left, bottom), (right, top) = places.min(0), places.max(0)
+    x, y = np.meshgrid(np.linspace(left, right, GRID), np.linspace(bottom, top, GRID))
+    axes.contourf(x, y, density(np.stack((x.ravel(), y.ravel()))).reshape(x.shape), 12, cmap=colours)

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from amd.data.benchmarks import BenchmarkFrame, Sequence
+from amd.config import Features
+from amd.data.benchmarks.davis import BenchmarkFrame, Sequence
+from amd.data.benchmarks.sequences import read_truth
 from amd.data.images import read_image
-from amd.data.sequences import read_truth
-from amd.errors import UserError
-from amd.imagenet import is_imagenet_file, load_imagenet
-from amd.loading import resolve_model
-from amd.model.amd import AMD
-from amd.model.appearance import DEVIATION, MEAN
-from amd.params import Features
-from amd.progress import progress
+from amd.models.amd import AMD
+from amd.models.appearance import DEVIATION, MEAN
+from amd.models.imagenet import is_imagenet_file, load_imagenet
+from amd.models.loading import resolve_model
+from amd.runtime.errors import UserError
+from amd.runtime.progress import progress
 
 IMAGENET_STRIDE = 8
 IMAGENET_SHORT_EDGE = 224
@@ -63,7 +63,7 @@ def collect_pixels(sequences: list[Sequence], extractor: Extractor, settings: Fe
 
 
 def network_features(model: str) -> Extractor:
-    """The backbone of an AMD (see amd.loading), or of a file with an ImageNet-style ResNet."""
+    """The backbone of an AMD (see amd.models.loading), or of a file with an ImageNet-style ResNet."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if not model.startswith("models:/") and is_imagenet_file(model):
         backbone = load_imagenet(model, IMAGENET_STRIDE).to(device)

@@ -13,18 +13,20 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from amd.data.benchmarks import LEFT_OUT, BenchmarkFrame, Sequence, open_benchmark
-from amd.data.sequences import visible_names
-from amd.errors import UserError
-from amd.evaluation.predictions import check_predictions, prediction_path, read_prediction
-from amd.evaluation.versions import NORMAL, Version, versions
+from amd.config import Robustness
+from amd.data.benchmarks.davis import LEFT_OUT, BenchmarkFrame, open_benchmark
+from amd.data.benchmarks.predictions import check_predictions, prediction_path, read_prediction
+from amd.data.benchmarks.sequences import Sequence, visible_names
+from amd.draw.overlay import draw_mask
+from amd.draw.sheet import write_sheet
+from amd.evaluation.corruptions import FRAME_GAP, NORMAL, Version, versions
 from amd.evaluation.vos import AS_GIVEN, LABEL_FREE
-from amd.files import write_json
-from amd.loading import resolve_model
-from amd.model.inference import object_mask, soft_masks
-from amd.params import Robustness
-from amd.progress import progress
-from amd.segmenter import object_segment
+from amd.models.checkpoint import object_segment
+from amd.models.inference import object_mask, soft_masks
+from amd.models.loading import resolve_model
+from amd.runtime.errors import UserError
+from amd.runtime.files import write_json
+from amd.runtime.progress import progress
 
 MEASURES = tuple(
     f"{side}_{measure}" for measure in ("iou", "accuracy") for side in ("foreground", "background", "mean")
@@ -92,7 +94,7 @@ def score_robustness(made: list[Version], masks_of: Callable[[str], Masks]) -> d
 
 
 def model_masks(uri: str) -> Masks:
-    """The object segment's masks of a model (see amd.loading.resolve_model); UserError when it has none."""
+    """The object segment's masks of a model (see amd.models.loading.resolve_model); UserError when it has none."""
     model, info = resolve_model(uri)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     chosen = object_segment(info)
@@ -151,8 +153,6 @@ def run_robustness(
     if json_path:
         write_json(json_path, report)
     if pictures:
-        from amd.report.corruption_sheet import write_corruption_sheet
-
         for sequence in made[0].sequences:
             write_corruption_sheet(pictures / f"{sequence.name}.png", [sequence], made, masks_of)
     return report
@@ -201,3 +201,26 @@ def _share(part: int, whole: int) -> float | None:
 
 def _mean(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else (first + second) / 2
+
+
+def write_corruption_sheet(
+    path: Path, sequences: list[Sequence], made: list[Version], masks_of: Callable[[str], Masks]
+) -> None:
+    """A PNG: of each of `sequences` the middle scored frame in every version, and below it its mask.
+
+    A frame gap is left out: its frames look like the others. So is a sequence without a frame that counts.
+    """
+    shown = [version for version in made if version.name != FRAME_GAP]
+    rows = []
+    for sequence in sequences:
+        if sequence.scored_frames:
+            pairs = [_pictures(version, sequence, masks_of(version.name)) for version in shown]
+            rows += [list(row) for row in zip(*pairs, strict=True)]
+    write_sheet(path, [version.name.replace("_", " ") for version in shown], rows)
+
+
+def _pictures(version: Version, sequence: Sequence, masks: Masks) -> tuple[np.ndarray, np.ndarray]:
+    """The middle frame, and the frame with its mask."""
+    frame = sequence.scored_frames[len(sequence.scored_frames) // 2]
+    image, _ = version.read(frame)
+    return image, draw_mask(image, masks(sequence, frame, image))

@@ -4,7 +4,7 @@ The map is the soft mask of the object segment, chosen without labels. Saved map
 images are those of a set (DUTS, a folder), or every frame that counts of a video benchmark, named <sequence>/<frame>.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from amd.data.benchmarks import READERS, open_benchmark
-from amd.data.image_sets import open_images
+from amd.data.benchmarks.davis import READERS, open_benchmark
+from amd.data.benchmarks.image_sets import open_images
+from amd.data.benchmarks.sequences import BenchmarkFrame, read_truth
 from amd.data.images import read_image, read_labels
-from amd.data.sequences import BenchmarkFrame, read_truth
-from amd.errors import UserError
+from amd.draw.sheet import write_sheet
+from amd.evaluation.metrics import BETA_SQUARED, f_beta, mae
 from amd.evaluation.published import FULL, SALIENCY
-from amd.files import write_json
-from amd.loading import resolve_model
-from amd.model.inference import soft_masks
-from amd.progress import progress
-from amd.saliency_metrics import BETA_SQUARED, f_beta, mae
-from amd.segmenter import object_segment
+from amd.models.checkpoint import object_segment
+from amd.models.inference import soft_masks
+from amd.models.loading import resolve_model
+from amd.runtime.errors import UserError
+from amd.runtime.files import write_json
+from amd.runtime.progress import progress
 
 PUBLISHED = {
     "source": "the paper's table 1: all 5,019 test images of DUTS",
@@ -78,7 +79,7 @@ def score_saliency(frames: list[BenchmarkFrame], saliency: SaliencyMap, origin: 
 
 
 def model_maps(uri: str) -> tuple[SaliencyMap, str]:
-    """The object segment's soft mask of a model (see amd.loading.resolve_model), and how it came to be."""
+    """The object segment's soft mask of a model (see amd.models.loading.resolve_model), and how it came to be."""
     model, info = resolve_model(uri)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     chosen = object_segment(info)
@@ -111,8 +112,6 @@ def evaluate_saliency(
     scores = score_saliency(frames, maps, origin)
     scores["protocol"] = {"dataset": dataset} | scores["protocol"]
     if pictures:
-        from amd.report.saliency_figure import write_saliency_sheet
-
         write_saliency_sheet(pictures, frames, maps, {name: image["MAE"] for name, image in scores["images"].items()})
     return scores
 
@@ -154,3 +153,27 @@ def _protocol(images: int, without_object: int, origin: str) -> dict[str, Any]:
         "post_processing": "none; maps are not stretched to 0 and 1",
         "supervision": "none in scoring; of the three F, the truth chooses the threshold of max F alone",
     }
+
+
+PICTURED = 8  # images
+
+
+def write_saliency_sheet(
+    path: Path | str,
+    frames: Sequence[BenchmarkFrame],
+    maps: Callable[[BenchmarkFrame], np.ndarray],
+    errors: Mapping[str, float],
+) -> None:
+    """A PNG with a row per image, evenly over the order of `errors` (MAE by name), the largest first."""
+    ranked = sorted(frames, key=lambda frame: -errors[frame.name])
+    places = np.linspace(0, len(ranked) - 1, min(PICTURED, len(ranked))).round().astype(int)
+    rows = []
+    for frame in (ranked[place] for place in places):
+        grey = (_grey(maps(frame)), _grey(read_truth(frame)))
+        rows.append([read_image(frame.image), *grey])
+    write_sheet(path, ("image", "map, worst to best MAE", "truth"), rows)
+
+
+def _grey(values: np.ndarray) -> np.ndarray:
+    """A map H,W in 0 to 1 as uint8 H,W,3."""
+    return np.repeat((values * 255).round().astype(np.uint8)[..., None], 3, axis=2)

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from amd.data.image_sets import voc2012
+from amd.data.benchmarks.image_sets import voc2012
+from amd.data.benchmarks.instances import VOID, class_names
+from amd.data.benchmarks.sequences import BenchmarkFrame
+from amd.data.benchmarks.voc import WHOLE, read_classes
 from amd.data.images import read_image, read_labels
-from amd.data.instances import VOID, class_names
-from amd.data.semantic_sets import WHOLE, read_classes
-from amd.data.sequences import BenchmarkFrame
-from amd.errors import UserError
 from amd.evaluation.published import FULL
-from amd.files import write_json
-from amd.model.inference import label_map, soft_masks
-from amd.progress import progress
-from amd.semantic import SemanticInfo, SemanticNetwork, load_semantic
+from amd.models.inference import label_map, soft_masks
+from amd.models.semantic import SemanticInfo, SemanticNetwork, load_semantic
+from amd.runtime.errors import UserError
+from amd.runtime.files import write_json
+from amd.runtime.progress import progress
 
 # The paper's table 2: ResNet-50, 10,582 images to train on. Its column of augmentations is most likely pretraining's.
 PUBLISHED = {
@@ -126,7 +126,7 @@ def run_semantic(
     if json_path:
         write_json(json_path, scores)
     if pictures:
-        from amd.report.semantic_figure import write_semantic_sheet  # matplotlib takes a second to import
+        from amd.evaluation.semantic_figure import write_semantic_sheet  # matplotlib takes a second to import
 
         write_semantic_sheet(pictures, frames, {"predicted": labels_of}, len(names))
 

@@ -11,13 +11,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from amd.data.benchmarks import LEFT_OUT, Sequence
-from amd.data.sequences import read_truth
+from amd.config import Crf, Transfer
+from amd.data.benchmarks.davis import LEFT_OUT, Sequence
+from amd.data.benchmarks.sequences import read_truth
 from amd.evaluation.embedding_drift import STEPS, annotated_points, drift_of, relative_curves
-from amd.evaluation.transfer_published import PUBLISHED
+from amd.evaluation.published import PUBLISHED
 from amd.evaluation.transfer_videos import Features, Video, looked_at, semantic_features
-from amd.params import Crf, Transfer
-from amd.progress import progress
+from amd.runtime.progress import progress
 from amd.transfer.crf import refine
 from amd.transfer.semi_supervised import segment_annotated
 from amd.transfer.video import choose_foreground

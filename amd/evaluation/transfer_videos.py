@@ -14,19 +14,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from amd.data.benchmarks import Sequence
-from amd.data.flow import inverse_search
+from amd.config import Crf, Transfer
+from amd.data.benchmarks.davis import Sequence
+from amd.data.benchmarks.sequences import read_truth
 from amd.data.images import read_image
-from amd.data.sequences import read_truth
-from amd.errors import UserError
-from amd.loading import resolve_embedding, resolve_model
-from amd.metrics import boundary_f, jaccard
-from amd.params import Crf, Transfer
-from amd.transfer.analysis import FrameSeeds, find_seeds
-from amd.transfer.features import video_features
-from amd.transfer.frame import FrameFeatures
-from amd.transfer.spool import keep, kept
-from amd.transfer.stand_ins import AmdFeatures, SemanticFeatures
+from amd.evaluation.metrics import boundary_f, jaccard
+from amd.models.loading import resolve_embedding, resolve_model
+from amd.motion.flow import inverse_search
+from amd.runtime.errors import UserError
+from amd.transfer.amd_features import AmdFeatures, SemanticFeatures
+from amd.transfer.frame import FrameFeatures, keep, kept, video_features
+from amd.transfer.seeds import FrameSeeds, find_seeds
 from amd.transfer.video import Segmented, choose_foreground, segment_frames
 
 

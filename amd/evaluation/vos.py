@@ -1,6 +1,6 @@
 """Scores of video object segmentation: in, a benchmark and predicted masks; out, J and F with their protocol.
 
-J and F have mean, recall and decay per sequence (see amd.metrics); the headline is the mean over
+J and F have mean, recall and decay per sequence (see amd.evaluation.metrics); the headline is the mean over
 sequences. A model's masks are scored twice: with the object segment chosen without labels (paper 3.5), and
 with the oracle's, the one segment that fits the dataset's truth best. That one is an upper bound, no result.
 """
@@ -12,11 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from amd.data.benchmarks import LEFT_OUT, BenchmarkFrame, Sequence
-from amd.data.sequences import read_truth
-from amd.errors import UserError
-from amd.evaluation.baselines import BASELINES, baseline_mask
-from amd.evaluation.predictions import (
+from amd.data.benchmarks.davis import LEFT_OUT, BenchmarkFrame, Sequence, open_benchmark
+from amd.data.benchmarks.predictions import (
     check_predictions,
     masks_folder,
     prediction_path,
@@ -24,9 +21,13 @@ from amd.evaluation.predictions import (
     read_segments,
     segments_folder,
 )
-from amd.evaluation.published import COMPARED
-from amd.metrics import Statistics, boundary_f, jaccard, statistics
-from amd.progress import progress
+from amd.data.benchmarks.sequences import read_truth
+from amd.evaluation.baselines import BASELINES, baseline_mask
+from amd.evaluation.metrics import Statistics, boundary_f, jaccard, statistics
+from amd.evaluation.published import COMPARED, FULL, published_vos
+from amd.runtime.errors import UserError
+from amd.runtime.files import write_json
+from amd.runtime.progress import progress
 
 # How the masks came to be, as far as the scorer knows: the part of the protocol beside the counting.
 AS_GIVEN = {
@@ -101,7 +102,7 @@ def score_run(sequences: list[Sequence], folders: dict[str, Path], segments_coun
     """Score every kind of prediction of a run: {"image": folder, "adapted": folder}.
 
     Returns the report ({"summary": headline numbers, "scores": {PREDICTION: see score_prediction}}) and
-    the rows of amd.tables.SCORES; label-free comes before the oracle in both.
+    the rows of amd.data.tables.SCORES; label-free comes before the oracle in both.
     """
     scores = {name: score_prediction(sequences, folder, segments_count) for name, folder in folders.items()}
     summary = {name: _summary(choices) for name, choices in scores.items()}
@@ -115,7 +116,7 @@ def score_run(sequences: list[Sequence], folders: dict[str, Path], segments_coun
 
 
 def score_baselines(sequences: list[Sequence]) -> tuple[dict[str, dict], list[dict]]:
-    """Score the rows without learning on the same frames: {NAME: scores}, and rows of amd.tables.SCORES."""
+    """Score the rows without learning on the same frames: {NAME: scores}, and rows of amd.data.tables.SCORES."""
     results = {}
     for name, words in BASELINES.items():
         origin = AS_GIVEN | {"object": words, "supervision": "none"}
@@ -266,3 +267,47 @@ def _rows(sequences: list[Sequence], prediction: str, choice: str, scores: dict)
         }
         for sequence in sequences
     ]
+
+
+def run_score(dataset: str, root: Path, predictions: Path, json_path: Path | None) -> None:
+    """Score masks that anything produced; print the table, write the JSON when `json_path` is given."""
+    sequences = open_benchmark(dataset, root)
+    scores = score_masks(sequences, Path(predictions))
+    scores["baselines"] = score_baselines(sequences)[0]
+    scores["published"] = published_vos(dataset)
+    print(format_scores(scores))
+    if json_path:
+        write_json(json_path, scores)
+
+
+def format_scores(scores: dict) -> str:
+    """The scores of `score_masks` as text: a line per sequence, the mean, the protocol."""
+    width = max(len(name) for name in [*scores["sequences"], *scores.get("baselines", {}), "sequence"])
+    heads = [f"{measure} {key}" for measure in "JF" for key in Statistics._fields]
+    lines = [f"{'sequence':{width}}" + "".join(f"{head:>10}" for head in heads)]
+    for name, measures in [*scores["sequences"].items(), ("mean", scores["mean"])]:
+        numbers = [measures[measure][key] for measure in "JF" for key in Statistics._fields]
+        lines.append(f"{name:{width}}" + "".join(f"{number:10.3f}" for number in numbers))
+    for name, result in scores.get("baselines", {}).items():
+        numbers = [result["mean"][measure][key] for measure in "JF" for key in Statistics._fields]
+        below = scores["mean"]["J"]["mean"] < result["mean"]["J"]["mean"]
+        note = "  the masks score below this row, which learns nothing" if below else ""
+        lines.append(f"{name:{width}}" + "".join(f"{number:10.3f}" for number in numbers) + note)
+    lines += _average_lines(scores)
+    if known := scores.get("published"):
+        rows = ", ".join(f"{method} {j:.3f}" for method, j in known["J"].items())
+        lines.append(f"{FULL} ({known['size']}), J over {known['average']}: {rows}")
+    return "\n".join(lines + [f"{key}: {value}" for key, value in scores["protocol"].items()])
+
+
+def _average_lines(scores: dict) -> list[str]:
+    """The three averages side by side, of the masks and of the rows without learning."""
+    rows = {"masks": scores["averages"]} | {
+        name: result["averages"] for name, result in scores.get("baselines", {}).items()
+    }
+    width = max(len("over"), *(len(name) for name in rows))
+    lines = ["", f"{'over':{width}}" + "".join(f"{head:>12}" for head in ("sequences", "frames", "pooled"))]
+    for name, averages in rows.items():
+        cells = "".join(f"{averages[kind]['J']:12.3f}" for kind in ("sequences", "frames", "pooled"))
+        lines.append(f"{name:{width}}{cells}")
+    return [*lines, f"J compared with the literature's: over {scores['protocol']['compared']}", ""]

@@ -9,8 +9,7 @@ listing.py        versions and history as tables       comparison.py   two versi
 versions.py       addresses, and what the registry holds
 """
 
-from amd.registry.download import pull
 from amd.registry.registration import register
-from amd.registry.versions import CHAMPION
+from amd.runtime.registered import CHAMPION, pull
 
 __all__ = ["CHAMPION", "pull", "register"]

@@ -1,7 +1,7 @@
 """Registering an instance embedding: a scored checkpoint becomes a version that says what labels it learned from.
 
 Enters: a checkpoint with its scores on held-out images. Leaves: a version of the registered model with its evidence
-as tags and a model card; the champion when the gates let it through (amd.gates.judge_embedding).
+as tags and a model card; the champion when the gates let it through (amd.registry.gates.judge_embedding).
 """
 
 import hashlib
@@ -9,14 +9,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from amd.errors import UserError
-from amd.files import sha256
-from amd.gates import BENCHMARK_TAG, PAIR_ACCURACY_TAG, judge_embedding
+from amd.models.embedding import EmbeddingInfo, load_embedding
+from amd.registry.gates import BENCHMARK_TAG, PAIR_ACCURACY_TAG, judge_embedding
 from amd.registry.promotion import promote_version, verdict_tags
 from amd.registry.registration import Registration, ensure_model, lineage_tags, log_pyfunc
-from amd.registry.versions import CHAMPION, CHECKPOINT_TAG, MAX_DROP_TAG, SEED_TAG, aliases_of
-from amd.tracking import Run
-from amd.transfer.embedding_checkpoint import EmbeddingInfo, load_embedding
+from amd.runtime.errors import UserError
+from amd.runtime.files import sha256
+from amd.runtime.registered import CHAMPION, CHECKPOINT_TAG, MAX_DROP_TAG, SEED_TAG, aliases_of
+from amd.runtime.tracking import Run
 
 DESCRIPTION = "Instance embedding learnt from images with instance masks (Instance Embedding Transfer)."
 SUPERVISION_TAG = "supervision"

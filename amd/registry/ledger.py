@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from amd.tracking import EXPERIMENT
+from amd.runtime.tracking import EXPERIMENT
 
 LEDGER_TAG = "amd.ledger"
 ENTRY = re.compile(r"([0-9]{6,})(\.done)?")

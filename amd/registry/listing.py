@@ -5,25 +5,34 @@ what the gates said, seed, number of videos, hash of their manifest, MLflow's ru
 champion. Lines are kept to WIDTH.
 """
 
+import tempfile
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
+from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
-from amd.gates import Evidence
-from amd.model_card import MANIFEST_TAG, VIDEOS_TAG
+from amd.registry.gates import BENCHMARK_TAG, Evidence
 from amd.registry.ledger import Ledger
-from amd.registry.versions import (
+from amd.registry.model_card import MANIFEST_TAG, VIDEOS_TAG
+from amd.runtime.errors import UserError
+from amd.runtime.files import read_json
+from amd.runtime.registered import (
     PIPELINE_RUN_TAG,
     REASON_TAG,
+    SCORES_NAME,
     SEED_TAG,
     VERDICT_TAG,
     aliases_of,
+    fetch,
+    find_version,
     our_versions,
     versions_of,
 )
-from amd.tracking import connect
+from amd.runtime.tracking import connect
 
 HEADS = ("version", "alias", "J", "adapted", "loss", "gates", "seed", "videos", "data", "run", "commit", "registered")
 NOTHING = "-"  # for what is not known
@@ -108,3 +117,76 @@ def _notes(version: ModelVersion) -> list[str]:
     if version.tags.get(VERDICT_TAG) == "refused":
         notes.append(f"version {version.version} was refused: {version.tags.get(REASON_TAG, NOTHING)}")
     return notes
+
+
+LONGEST = 30  # characters of a value
+DATA_TAGS = ("dvc.data/", MANIFEST_TAG, VIDEOS_TAG, BENCHMARK_TAG, "git.commit")
+
+
+def compare(first: str, second: str) -> None:
+    """Print scores, parameters and data of two versions; UserError for an unknown one."""
+    client = connect(create=False)
+    versions = [find_version(client, uri) for uri in (first, second)]
+    names = [f"{version.name}/{version.version}" for version in versions]
+    print(columns([("", *names, "difference"), *_headlines(versions)]))
+    benchmarks = {version.tags.get(BENCHMARK_TAG) for version in versions}
+    if len(benchmarks) > 1 or None in benchmarks:
+        print("they were scored on different things, so their J do not compare")
+    for prediction in ("image", "adapted"):
+        if rows := _sequences(*(_scores(client, version, prediction) for version in versions)):
+            print(f"\nlabel-free J, {prediction}\n" + columns([("sequence", *names, "difference"), *rows]))
+    facts = [_facts(client, version) for version in versions]
+    for number, title in enumerate(("parameters", "data and code")):
+        rows = _differences(*(fact[number] for fact in facts))
+        print(f"\n{title} that differ\n" + (columns([("", *names), *rows]) if rows else "none"))
+
+
+def _headlines(versions: list[ModelVersion]) -> list[tuple[str, ...]]:
+    found = [Evidence.from_tags(version.tags) for version in versions]
+    labels = {"image_j": "J per image", "adapted_j": "J adapted", "loss": "loss"}
+    return [_numbers(label, *(getattr(evidence, key, None) for evidence in found)) for key, label in labels.items()]
+
+
+def _sequences(first: Mapping[str, float], second: Mapping[str, float]) -> list[tuple[str, ...]]:
+    names = sorted(first.keys() | second.keys())
+    return [_numbers(name, first.get(name), second.get(name)) for name in names]
+
+
+def _numbers(label: str, first: float | None, second: float | None) -> tuple[str, ...]:
+    cells = [NOTHING if value is None else f"{value:.3f}" for value in (first, second)]
+    return (label, *cells, NOTHING if None in (first, second) else f"{second - first:+.3f}")
+
+
+def _scores(client: MlflowClient, version: ModelVersion, prediction: str) -> dict[str, float]:
+    """J of every sequence; empty for a version that was registered without its scores."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            report = read_json(fetch(client, version, SCORES_NAME, Path(folder)))
+            sequences = report["scores"][prediction]["label-free"]["sequences"]
+            return {name: measures["J"]["mean"] for name, measures in sequences.items()}
+        except (UserError, KeyError, TypeError):
+            return {}
+
+
+def _facts(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, str], dict[str, str]]:
+    """The parameters, and what tells the data and the code, of the run that registered a version."""
+    try:
+        run = client.get_run(version.run_id).data
+    except MlflowException:  # it was deleted; the version is still good
+        return {}, _tell(version.tags)
+    return run.params, _tell(run.tags | version.tags)
+
+
+def _tell(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in tags.items() if key.startswith(DATA_TAGS)}
+
+
+def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, ...]]:
+    keys = sorted(first.keys() | second.keys())
+    pairs = ((key, first.get(key, NOTHING), second.get(key, NOTHING)) for key in keys)
+    return [(key, _short(one), _short(other)) for key, one, other in pairs if one != other]
+
+
+def _short(value: str) -> str:
+    """A value in a column's room; a hash or a list shows its ends."""
+    return value if len(value) <= LONGEST else f"{value[: LONGEST // 2]}…{value[-LONGEST // 2 :]}"

@@ -1,4 +1,4 @@
-"""The model that travels, as files: an MLflow pyfunc (amd.pyfunc) with its checkpoint and the code it runs.
+"""The model that travels, as files: an MLflow pyfunc (amd.registry.pyfunc) with its checkpoint and the code it runs.
 
 Enters: a checkpoint. Leaves: a folder that `mlflow.pyfunc.load_model` takes where this project is not installed.
 """
@@ -13,12 +13,10 @@ from pathlib import Path
 import mlflow.pyfunc
 from mlflow.models import Model
 
-from amd import pyfunc
+from amd.registry import pyfunc
+from amd.runtime.registered import CHECKPOINT_NAME
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it counts files, copied ones too
-
-CHECKPOINT_NAME = "model.safetensors"
-CHECKPOINT_IN_MODEL = f"artifacts/{CHECKPOINT_NAME}"
 
 
 def save_pyfunc(checkpoint: Path, folder: Path, description: Model | None = None) -> None:
@@ -39,16 +37,9 @@ def save_pyfunc(checkpoint: Path, folder: Path, description: Model | None = None
 
 
 def copy_travelling_code(folder: Path) -> None:
-    """Copy what a registered model imports of this package to `folder`/amd."""
-    package = Path(pyfunc.__file__).parent
-    (folder / "amd").mkdir(parents=True)
-    for name in pyfunc.TRAVELLING:
-        source, target = package / name, folder / "amd" / name
-        target.parent.mkdir(exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(source, target)
+    """Copy this package to `folder`/amd, so that the model runs where the project is not installed."""
+    package = Path(pyfunc.__file__).parent.parent
+    shutil.copytree(package, folder / "amd", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def _requirement(package: str) -> str:

@@ -18,10 +18,10 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from amd.errors import UserError
-from amd.gates import PAIR_ACCURACY_TAG, Champion, Evidence, Verdict, judge, judge_embedding
+from amd.registry.gates import PAIR_ACCURACY_TAG, Champion, Evidence, Verdict, judge, judge_embedding
 from amd.registry.ledger import Entry, Ledger, Page
-from amd.registry.versions import (
+from amd.runtime.errors import UserError
+from amd.runtime.registered import (
     CHAMPION,
     MAX_DROP_TAG,
     REASON_TAG,
@@ -31,7 +31,7 @@ from amd.registry.versions import (
     is_absent,
     versions_of,
 )
-from amd.tracking import connect
+from amd.runtime.tracking import connect
 
 ACTOR_VARIABLE = "AMD_ACTOR"
 LOOK_AGAIN_S = 2.0  # an alias that differs for longer was moved by other means than this program

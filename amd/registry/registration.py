@@ -20,15 +20,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from amd import params
-from amd.checkpoint import ModelInfo, load_checkpoint
-from amd.errors import UserError
-from amd.files import sha256, write_json
-from amd.gates import BENCHMARK_TAG, Evidence, gather_evidence, judge
-from amd.model_card import MANIFEST_TAG, DataFacts, data_facts, model_card
+from amd import config as params
+from amd.models.checkpoint import ModelInfo, load_checkpoint
+from amd.models.embedding import EmbeddingInfo
+from amd.registry.gates import BENCHMARK_TAG, Evidence, gather_evidence, judge
+from amd.registry.model_card import MANIFEST_TAG, DataFacts, data_facts, model_card
 from amd.registry.packaging import save_pyfunc
 from amd.registry.promotion import champion_evidence, promote_version, verdict_tags
-from amd.registry.versions import (
+from amd.runtime.errors import UserError
+from amd.runtime.files import sha256, write_json
+from amd.runtime.registered import (
     CHAMPION,
     CHECKPOINT_TAG,
     MAX_DROP_TAG,
@@ -41,8 +42,7 @@ from amd.registry.versions import (
     aliases_of,
     our_versions,
 )
-from amd.tracking import Run
-from amd.transfer.embedding_checkpoint import EmbeddingInfo
+from amd.runtime.tracking import Run
 
 TRAINED_BY = ("data", "corpus", "ingest", "shard", "model", "pretrain", "objectness", "predict", "adapt")  # sections
 NO_MATTER = {  # keys that say how, not what, is computed

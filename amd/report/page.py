@@ -11,15 +11,15 @@ from typing import Any
 
 import jinja2
 
-from amd.data.validation import reason_counts
-from amd.files import write_text
-from amd.objectness import SMALLEST_AREA, choices
-from amd.params import Params
+from amd.config import Params
+from amd.data.ingest.report import reason_counts
+from amd.draw.colours import colour_wheel, segment_colour
+from amd.draw.plots import segment_plots, training_plots
 from amd.report.evaluations import Section
-from amd.report.flow_colours import colour_wheel
-from amd.report.pictures import FALSE_ALARM, HIT, MISS, SequencePictures, png_uri, segment_colour
-from amd.report.plots import segment_plots, training_plots
+from amd.report.pictures import FALSE_ALARM, HIT, MISS, SequencePictures, png_uri
 from amd.report.vos_view import TITLES, score_view, verdict
+from amd.runtime.files import write_text
+from amd.training.objectness import SMALLEST_AREA, choices
 
 CRITERIA_TITLES = {
     "motion": "largest motion",
@@ -36,8 +36,8 @@ class Findings:
 
     params: Params
     lineage: Mapping[str, str]  # git.*, params.sha256, mlflow.*, date, version.*, dvc.<path>
-    manifest: Sequence[Mapping[str, Any]] | None = None  # rows of amd.tables.MANIFEST
-    pairs: Sequence[Mapping[str, Any]] | None = None  # rows of amd.tables.PAIRS
+    manifest: Sequence[Mapping[str, Any]] | None = None  # rows of amd.data.tables.MANIFEST
+    pairs: Sequence[Mapping[str, Any]] | None = None  # rows of amd.data.tables.PAIRS
     pretrain: Mapping[str, Any] | None = None  # metrics/pretrain.json
     objectness: Mapping[str, Any] | None = None  # metrics/objectness.json
     vos: Mapping[str, Any] | None = None  # metrics/vos.json
@@ -49,7 +49,7 @@ class Findings:
 
 def make_report(out: Path | str, findings: Findings) -> None:
     """Write the page atomically. Whatever text comes from data is escaped."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -146,7 +146,7 @@ def choice_in_words(rows: Sequence[Mapping[str, float]], chosen: int) -> str:
 
 
 def agreement_in_words(picks: Mapping[str, int]) -> str:
-    """What each label-free criterion would take (amd.objectness.choices), and whether they agree."""
+    """What each label-free criterion would take (amd.training.objectness.choices), and whether they agree."""
     found = ", ".join(f"{CRITERIA_TITLES[name]} segment {segment}" for name, segment in picks.items())
     verdict = "all criteria agree" if len(set(picks.values())) == 1 else "the criteria do not agree"
     return f"By criterion, {verdict}: {found}."

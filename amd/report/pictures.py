@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from amd.adaptation import shrink
-from amd.checkpoint import ModelInfo
-from amd.data.benchmarks import BenchmarkFrame, Sequence
+from amd.data.benchmarks.davis import BenchmarkFrame, Sequence
+from amd.data.benchmarks.predictions import masks_folder, prediction_path, read_prediction
+from amd.data.benchmarks.sequences import read_truth
 from amd.data.images import read_image
-from amd.data.sequences import read_truth
-from amd.errors import UserError
-from amd.evaluation.predictions import masks_folder, prediction_path, read_prediction
-from amd.metrics import jaccard
-from amd.model.amd import AMD
-from amd.report.flow_colours import flow_colours
+from amd.draw.colours import flow_colours
+from amd.evaluation.metrics import jaccard
+from amd.models.amd import AMD
+from amd.models.checkpoint import ModelInfo
+from amd.runtime.errors import UserError
+from amd.training.adaptation import shrink
 
 THUMBNAIL = 320  # pixels of the longer edge
 QUALITY = 82  # of the JPEGs
@@ -34,7 +34,6 @@ WIDEST = 1680  # pixels of one that is shrunk
 # Chosen to stay apart for colour-blind eyes and on most footage. The page's legend uses the same.
 HIT, MISS, FALSE_ALARM = (0, 190, 140), (70, 120, 255), (255, 96, 32)
 OUTLINE = (255, 255, 255)
-SEGMENT_COLOURS = ("#3b82c4", "#d98324", "#3f9d63", "#c2557a", "#8a6fc9", "#7d7f36", "#2f9c9c", "#a8603c")
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,6 @@ class SequencePictures:
     def means(self) -> dict[str, float]:
         """J by prediction, mean over the scored frames."""
         return {name: float(np.mean(curve)) for name, curve in self.curves.items()}
-
-
-def segment_colour(segment: int) -> str:
-    """The colour that a segment has in every figure and picture."""
-    return SEGMENT_COLOURS[segment % len(SEGMENT_COLOURS)]
 
 
 def picture_sequence(

@@ -4,12 +4,18 @@ The grid h,w is the embedding's own resolution; the image keeps its size H,W. Op
 size and is averaged to the grid, its vectors staying in pixels of the image.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import tee
+from typing import IO
 
 import cv2
 import numpy as np
+from torch import nn
 
-from amd.errors import UserError
+from amd.models.embedding import embed
+from amd.motion.flow import FlowFiles, PairFlow, flows
+from amd.runtime.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -52,3 +58,31 @@ def to_grid(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _size(values: np.ndarray) -> str:
     return f"{values.shape[1]}x{values.shape[0]}"
+
+
+def video_features(
+    images: Iterable[np.ndarray], network: nn.Module, short_edge: int | None, source: PairFlow | FlowFiles
+) -> Iterator[FrameFeatures]:
+    """Embedding, objectness and flow of every image; images are resized to `short_edge` to be embedded."""
+    shown, embedded, moving = tee(images, 3)
+    described = embed(network, embedded, short_edge)
+    for image, (embedding, objectness), flow in zip(shown, described, flows(moving, source), strict=True):
+        yield frame_features(image, embedding, objectness, flow)
+
+
+def keep(frames: Iterable[FrameFeatures], file: IO[bytes]) -> Iterator[FrameFeatures]:
+    """Pass frames on, writing each to `file` (a temporary one, open for reading too)."""
+    for frame in frames:
+        for values in (frame.image, frame.embedding, frame.objectness, frame.flow):
+            np.save(file, values, allow_pickle=False)
+        yield frame
+
+
+def kept(file: IO[bytes], count: int) -> Iterator[FrameFeatures]:
+    """The first `count` frames of `file`, in order; several may read from one file in turn."""
+    place = 0
+    for _ in range(count):
+        file.seek(place)
+        frame = FrameFeatures(*(np.load(file, allow_pickle=False) for _ in range(4)))
+        place = file.tell()
+        yield frame

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from scipy.special import expit, log_expit
 
-from amd.transfer.similarity import squared_distances
+from amd.transfer.seeds import squared_distances
 
 
 def foreground_probability(embedding: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> np.ndarray:

@@ -3,8 +3,16 @@
 Points are flat indices into the grid h,w, row by row. Wherever several are equally good, the first one counts.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
+from scipy.special import expit
+
+from amd.config import Transfer
+from amd.transfer.frame import FrameFeatures
+from amd.transfer.grid_graph import geodesic_regions, grid_edges
+from amd.transfer.saliency import background_seeds, motion_saliency, region_flow
 
 
 def candidates(edges: np.ndarray, window: int) -> np.ndarray:
@@ -31,3 +39,51 @@ def choose_seeds(embeddings: np.ndarray, objectness: np.ndarray, count: int) -> 
         nearest[chosen[-1]] = -1  # not again
         chosen.append(int(nearest.argmax()))
     return np.array(chosen)
+
+
+@dataclass(frozen=True)
+class FrameSeeds:
+    """The n seeds of a frame, in the order of choice."""
+
+    points: np.ndarray  # n, flat indices into the grid
+    embeddings: np.ndarray  # n,D
+    objectness: np.ndarray  # n
+    saliency: np.ndarray  # n, motion saliency M
+    regions: np.ndarray  # h,w: the number of the nearest seed
+    background: np.ndarray  # numbers of the initial background seeds
+
+
+def find_seeds(frame: FrameFeatures, settings: Transfer) -> FrameSeeds:
+    """Seeds of a frame with their regions and cues."""
+    embeddings = frame.embedding.reshape(-1, frame.embedding.shape[-1])
+    objectness = frame.objectness.ravel()
+    places = candidates(edge_map(frame.embedding), settings.window)
+    points = places[choose_seeds(embeddings[places], objectness[places], settings.seeds)]
+    regions = geodesic_regions(grid_edges(frame.embedding), points)
+    background = background_seeds(objectness[points], settings.background_seeds)
+    saliency = motion_saliency(region_flow(frame.flow, regions, len(points)), background)
+    return FrameSeeds(points, embeddings[points], objectness[points], saliency, regions, background)
+
+
+def squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """‖p − q‖² of every pair of `points` n,D and `others` m,D: n,m, accurate to float32's rounding of ‖p‖²."""
+    products = points @ others.T
+    squares = (points**2).sum(1)[:, None] + (others**2).sum(1) - 2 * products
+    return np.maximum(squares, 0)
+
+
+def similarity(squared: np.ndarray) -> np.ndarray:
+    """R = 2 / (1 + exp(d²)) of squared distances (eq. 1)."""
+    return 2 * expit(-squared)
+
+
+def edge_map(embedding: np.ndarray) -> np.ndarray:
+    """c(p) = max over the 4-neighbours q of 1 − R(p, q), h,w of an embedding h,w,D (eq. 4); 0 without neighbours."""
+    largest = np.zeros(embedding.shape[:2], np.float32)  # squared distance: R falls with it
+    across = ((embedding[:, 1:] - embedding[:, :-1]) ** 2).sum(-1)
+    down = ((embedding[1:] - embedding[:-1]) ** 2).sum(-1)
+    for part, lengths in (
+        (np.s_[:, 1:], across), (np.s_[:, :-1], across), (np.s_[1:], down), (np.s_[:-1], down),
+    ):  # fmt: skip
+        largest[part] = np.maximum(largest[part], lengths)
+    return 1 - similarity(largest)

@@ -9,10 +9,10 @@ from itertools import chain
 
 import numpy as np
 
-from amd.errors import UserError
-from amd.params import Crf, Transfer
-from amd.transfer.analysis import find_seeds
+from amd.config import Crf, Transfer
+from amd.runtime.errors import UserError
 from amd.transfer.frame import FrameFeatures, to_grid
+from amd.transfer.seeds import find_seeds
 from amd.transfer.video import Segmented, segment_frame
 
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amd.params import Crf, Transfer
-from amd.transfer.analysis import FrameSeeds, find_seeds
+from amd.config import Crf, Transfer
 from amd.transfer.crf import refine
-from amd.transfer.foreground import seed_sets
-from amd.transfer.frame import FrameFeatures
+from amd.transfer.frame import FrameFeatures, keep, kept
 from amd.transfer.posterior import at_image_size, foreground_probability
-from amd.transfer.spool import keep, kept
-from amd.transfer.tracks import foreground_track, link_seeds, track_scores
+from amd.transfer.seeds import FrameSeeds, find_seeds
+from amd.transfer.tracks import foreground_track, link_seeds, seed_sets, track_scores
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amd.model.amd import Architecture
+from amd.models.amd import Architecture
 from benchmarks.plain.backbones import BACKBONES
 from benchmarks.plain.operations import compose, cost_volume, pool_per_segment, warp
 
@@ -31,7 +31,7 @@ class PlainOutput:
 
 
 class PlainAMD(nn.Module):
-    """Appearance-Motion Decomposition; loads the weights of an amd.model.amd.AMD of the same architecture."""
+    """Appearance-Motion Decomposition; loads the weights of an amd.models.amd.AMD of the same architecture."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()

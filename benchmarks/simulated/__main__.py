@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from amd.files import read_json, write_json
+from amd.runtime.files import read_json, write_json
 from benchmarks.simulated import Sizes, Step
 
 

@@ -10,13 +10,13 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
-from amd.checkpoint import ModelInfo, save_checkpoint
-from amd.data.benchmarks import Sequence, open_benchmark
-from amd.evaluation.predictions import masks_folder, prediction_path, segments_folder
-from amd.files import sha256
-from amd.model.amd import AMD, Architecture
-from amd.params import load_params
-from amd.profiles import write_profile
+from amd.config import load_params
+from amd.config.profiles import write_profile
+from amd.data.benchmarks.davis import Sequence, open_benchmark
+from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
+from amd.models.amd import AMD, Architecture
+from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.runtime.files import sha256
 from benchmarks.simulated import Sizes, Step
 from flows import adapt, runners, server
 from stages.receipts import origin, read_receipt, write_receipt

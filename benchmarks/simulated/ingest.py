@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from amd.data.manifest import ingest, read_manifest
-from amd.data.validation import validation_report
-from amd.profiles import load_profile
-from amd.tables import MANIFEST, write_table
+from amd.config.profiles import load_profile
+from amd.data.ingest.manifest import ingest, read_manifest
+from amd.data.ingest.report import validation_report
+from amd.data.tables import MANIFEST, write_table
 from benchmarks.simulated import Sizes, Step
 from benchmarks.simulated.inputs import make_inputs
 

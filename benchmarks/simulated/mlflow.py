@@ -1,9 +1,9 @@
-"""MLflow's SQLite store: a nested run per video as stages.adapt_video logs it, a tenth as many as videos."""
+"""MLflow's SQLite store: a nested run per video as flows.programs.adapt_video logs it, a tenth as many as videos."""
 
 import os
 from pathlib import Path
 
-from amd.tracking import nested_run, stage_run
+from amd.runtime.tracking import nested_run, stage_run
 from benchmarks.simulated import Sizes, Step
 
 

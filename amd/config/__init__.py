@@ -1,0 +1,126 @@
+"""params.yaml as typed, validated objects: a wrong key, type or range stops a run before any work.
+
+Each section is one class; a stage reads its own sections alone, which are also the ones that dvc.yaml
+names for it, so a changed value reruns exactly the stages that it touches.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from amd.config.evaluations import Features, Robustness, Semantic, Sweep, Weights
+from amd.config.pipeline import (
+    Adapt,
+    Corpus,
+    Data,
+    Inbox,
+    Ingest,
+    Model,
+    Objectness,
+    Objective,
+    Predict,
+    Pretrain,
+    Register,
+    Shard,
+)
+from amd.config.section import Section
+from amd.config.transfer import Crf, Embedding, InstanceCorpus, Transfer
+from amd.runtime.errors import UserError
+
+DEFAULT_PATH = Path("params.yaml")
+
+SectionType = TypeVar("SectionType", bound=Section)
+
+__all__ = [
+    "DEFAULT_PATH",
+    "Adapt",
+    "Corpus",
+    "Crf",
+    "Data",
+    "Embedding",
+    "Features",
+    "Inbox",
+    "Ingest",
+    "InstanceCorpus",
+    "Model",
+    "Objectness",
+    "Objective",
+    "Params",
+    "Predict",
+    "Pretrain",
+    "Register",
+    "Robustness",
+    "Section",
+    "Semantic",
+    "Shard",
+    "Sweep",
+    "Transfer",
+    "Weights",
+    "load_params",
+    "own_section",
+    "params_hash",
+]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    data: Data
+    corpus: Corpus
+    ingest: Ingest
+    shard: Shard
+    model: Model
+    pretrain: Pretrain
+    objectness: Objectness
+    predict: Predict
+    adapt: Adapt
+    inbox: Inbox
+    instance_corpus: InstanceCorpus
+    embedding: Embedding
+    transfer: Transfer
+    crf: Crf
+    robustness: Robustness
+    features: Features
+    semantic: Semantic
+    sweep: Sweep
+    register_: Register = Field(alias="register")
+
+
+def load_params(path: Path | str = DEFAULT_PATH) -> Params:
+    """Read and validate a parameter file.
+
+    Raises UserError naming the first wrong key, its value and what is allowed.
+    """
+    path = Path(path)
+    try:
+        tree = YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `amd profile quickstart` writes one") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(f"{path}: {key} is {first['input']!r}: {first['msg']}") from None
+
+
+def params_hash(params: Params) -> str:
+    """SHA-256 of the parameters' values."""
+    return hashlib.sha256(json.dumps(params.model_dump(), sort_keys=True).encode()).hexdigest()
+
+
+def own_section(params: Mapping[str, Any], default: SectionType) -> SectionType:
+    """A section of the parameters `params` that a model was made with; what is not told is the default's."""
+    name = type(default).__name__.lower()
+    try:
+        return type(default).model_validate(default.model_dump() | params.get(name, {}))
+    except (ValidationError, TypeError) as error:
+        raise UserError(f"the model's own {name} parameters are damaged ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,168 @@
+"""Sections of the main pipeline, from videos to a registered model, and of the inbox."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from amd.config.section import Precision, Section, Training
+
+
+class Data(Section):
+    """Where videos and the benchmark are."""
+
+    videos: str  # a folder of videos and frame folders, one video, or a split file
+    benchmark: Literal["davis2016", "segtrackv2", "fbms59", "youtubevos"]
+    benchmark_root: str
+    saliency: Literal["duts", "folder", "davis2016", "segtrackv2", "fbms59", "youtubevos"]  # images with masks
+    saliency_root: str | None  # null skips the evaluation of saliency
+
+
+class Corpus(Section):
+    """The built-in corpus: encoded clips with exact masks."""
+
+    train_clips: int = Field(ge=1)
+    heldout_clips: int = Field(ge=1)
+    frames: int = Field(ge=2)
+    width: int = Field(ge=32, multiple_of=2)  # H.264 wants even sizes
+    height: int = Field(ge=32, multiple_of=2)
+    fps: float = Field(gt=0)
+    seed: int = Field(ge=0)
+    workers: int = Field(ge=1)
+
+
+class Ingest(Section):
+    """Validation of inputs."""
+
+    workers: int = Field(ge=1)
+    max_pixels: int = Field(ge=1)  # of one frame; larger inputs are rejected before decoding
+    max_hours: float = Field(gt=0)  # of one video
+
+
+class Shard(Section):
+    """Frame pairs in WebDataset shards."""
+
+    fps: float | None = Field(gt=0)  # target rate; null keeps the video's own
+    short_edge: int | None = Field(ge=16)  # pixels; null keeps the size
+    gap: int = Field(ge=1)  # frames between the two of a pair
+    quality: int = Field(ge=1, le=100)  # of the JPEGs
+    pairs_per_shard: int = Field(ge=1)
+    min_change: float = Field(ge=0)  # pairs below are still (mean absolute grey difference, 0 to 255)
+    max_change: float = Field(gt=0)  # pairs above, and out of line with their neighbours, are cuts
+    workers: int = Field(ge=1)
+
+
+class Model(Section):
+    """The network (paper 3.1 and 3.2)."""
+
+    backbone: Literal["unet", "small", "resnet18", "resnet34", "resnet50"]  # unet: of amd.inference.fused
+    segments: int = Field(ge=2)  # c
+    output_stride: Literal[1, 4, 8, 16, 32]  # 1: of the unet, and of no other
+    dropout: float = Field(ge=0, lt=1)  # of channels before the last layer
+    motion: Literal["small", "pwc"]
+    motion_height: int = Field(ge=64, multiple_of=64)  # size that pairs are stretched to for the motion pathway
+    motion_width: int = Field(ge=64, multiple_of=64)
+
+    @model_validator(mode="after")
+    def _stride_fits(self) -> "Model":
+        if (self.backbone == "unet") != (self.output_stride == 1):
+            raise ValueError(f"output_stride {self.output_stride} with backbone {self.backbone}; the unet's is 1")
+        return self
+
+
+class Objective(Section):
+    """Weights of the terms of one objective, for pretraining and for adaptation (amd.training.objective)."""
+
+    view_synthesis: float = Field(default=1.0, ge=0)  # the paper's (3.4); the motion pathway runs only for this
+    evidence: float = Field(default=0.0, ge=0)  # what moves on its own; without it the object is chosen as in 3.5
+    coherence: float = Field(default=0.0, ge=0)  # one motion a segment
+    consistency: float = Field(default=0.0, ge=0)  # masks move with the flow
+    degree: Literal[0, 1, 2] = 0  # of a segment's motion in `coherence`: 0 is the paper's constant segment flow
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> "Objective":
+        if not (self.view_synthesis or self.evidence or self.coherence or self.consistency):
+            raise ValueError("every weight is 0, so there is nothing to learn")
+        return self
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether a term looks at two frames at once."""
+        return self.view_synthesis > 0 or self.consistency > 0
+
+    @property
+    def needs_flow(self) -> bool:
+        """Whether a term looks at the flow between the frames of a pair."""
+        return self.coherence > 0 or self.consistency > 0
+
+
+class Pretrain(Training):
+    """Pretraining (paper 4.1)."""
+
+    start: str | None  # weights to begin with: models:/NAME/VERSION or a checkpoint; null begins anew
+    pairs: int = Field(ge=1)  # per process
+    min_ratio: float = Field(gt=0, le=1)  # of the resize: drawn from [min_ratio, 1]
+    min_learning_rate: float = Field(ge=0)
+    seed: int = Field(ge=0)
+    pictures_every: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "Pretrain":
+        if self.crop > self.short_edge * self.min_ratio:
+            raise ValueError(f"crop {self.crop} is larger than short_edge * min_ratio")
+        return self
+
+
+class Objectness(Section):
+    """Choosing the object segment without labels (paper 3.5)."""
+
+    pairs: int = Field(ge=1)  # training pairs looked at
+
+
+class Predict(Section):
+    """Masks of one image."""
+
+    short_edge: int | None = Field(ge=16)  # images are resized to this; null keeps the size
+
+
+class Adapt(Section):
+    """Adaptation of one video (paper 4.3)."""
+
+    iterations: int = Field(ge=0)
+    pairs: int = Field(ge=1)  # per iteration
+    objective: Objective = Objective()  # the paper's, where nothing else is said
+    affine: float = Field(default=0.0, ge=0, lt=0.5)  # random warps of every draw: by this share of the frame's size
+    short_edge: int | None = Field(ge=16)  # frames are resized to this, as in pretraining; null keeps their size
+    crop: int | None = Field(ge=16)  # of the resized frames; null takes them whole
+    learning_rate: float = Field(gt=0)
+    schedule: Literal["constant", "one_cycle"] = "constant"  # one_cycle: up, and down to 0; from scratch it is needed
+    weight_decay: float = Field(ge=0)
+    batch_norm: Literal["frozen", "adapt"]  # frozen: pretrained statistics; adapt: the video's own
+    gap: int = Field(ge=1)
+    precision: Precision
+    runner: Literal["processes", "dask", "pool"]  # where videos are adapted to: docs/operations.md
+    workers: int = Field(ge=1)  # videos at once
+    threads: int = Field(ge=1)  # per video
+    timeout_s: float = Field(gt=0)
+    retries: int = Field(ge=0)
+    seed: int = Field(ge=0)
+
+
+class Register(Section):
+    """The MLflow registry and its gates."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    max_drop: float = Field(ge=0, le=1)  # of label-free J below the champion's
+
+
+class Inbox(Section):
+    """Limits on what strangers drop into the inbox; a file beyond one is refused before it is decoded."""
+
+    settle_s: float = Field(ge=0)  # a file that changed in this time is still being written
+    max_bytes: int = Field(ge=1)
+    max_pixels: int = Field(ge=1)  # of one frame
+    max_frames: int = Field(ge=1)
+    max_minutes: float = Field(gt=0)
+    memory_mb: int = Field(ge=256)  # of the process that decodes
+    timeout_s: float = Field(gt=0)  # for one video
+    retries: int = Field(ge=0)  # after a crash or a timeout
+    workers: int = Field(ge=1)  # videos at once

@@ -1,0 +1,147 @@
+"""What a video's container says about itself, before a frame is decoded.
+
+Enters: the path of a video file. Leaves: a Probe, or the display times of its frames. Read through PyAV,
+from local files of the listed container formats alone: FFmpeg also opens playlists, which name other files
+and addresses, and a downloaded "video" may be one.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from amd.runtime.errors import UserError
+
+# Demuxers by FFmpeg's names; the audio formats only so that they are recognised as sound.
+FORMATS = "mov,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,asf,flv,ogg,mp3,wav,flac,aac"
+SAFE = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+
+
+class ProbeError(UserError):
+    """A file that is no readable video container."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: not a readable video ({reason}); replace or remove it")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Facts of the best video stream; of a file without one, `has_video` is False and the rest is empty."""
+
+    has_video: bool
+    codec: str = ""
+    width: int = 0  # pixels as displayed: after rotation, pixels taken as square
+    height: int = 0
+    rotation: int = 0  # degrees clockwise that the container asks for: 0, 90, 180 or 270
+    fps: float | None = None
+    frames_promised: int | None = None  # None: the container does not count (Matroska, WebM, MPEG-TS)
+    duration_s: float | None = None
+
+
+def probe(path: Path) -> Probe:
+    """Read the facts of a video file; ProbeError when it is not a readable container."""
+    with open_container(path) as container:
+        stream = best_video(container)
+        if stream is None or stream.width == 0 or stream.height == 0:
+            return Probe(has_video=False)
+        rotation = _rotation(container, stream)
+        width, height = stream.width, stream.height
+        if rotation % 180:
+            width, height = height, width
+        return Probe(
+            has_video=True,
+            codec=stream.codec.canonical_name,
+            width=width,
+            height=height,
+            rotation=rotation,
+            fps=_number(stream.average_rate or stream.guessed_rate),
+            frames_promised=stream.frames or None,
+            duration_s=_duration(container, stream),
+        )
+
+
+def frame_times(path: Path) -> np.ndarray:
+    """Seconds from the first frame to each frame, in display order, as float64 of shape N.
+
+    From the packets, not the decoders: decord's times are garbage where a container has no presentation
+    times (AVI), and PyAV's come out of order there. Of a damaged file, what is readable.
+    """
+    with open_container(path) as container:
+        stream = best_video(container)
+        if stream is None:
+            return np.zeros(0)
+        times = [(packet.pts, packet.dts) for packet in _packets(container, stream) if not packet.is_discard]
+        unshown = any(shown is None for shown, _ in times)
+        ticks = [decoded if unshown else shown for shown, decoded in times]
+        known = np.array(sorted(tick for tick in ticks if tick is not None), dtype=np.float64)
+        return (known - known[:1]) * float(stream.time_base)
+
+
+def trimmed_frames(path: Path) -> int:
+    """How many of the promised frames an edit list hides; a player shows none of them."""
+    with open_container(path) as container:
+        stream = best_video(container)
+        return 0 if stream is None else sum(packet.is_discard for packet in _packets(container, stream))
+
+
+@contextmanager
+def open_container(path: Path) -> Iterator[InputContainer]:
+    """Open a local video file with PyAV; ProbeError naming `path` when that fails."""
+    try:
+        container = av.open(os.fspath(path.absolute()), options=SAFE, metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as error:
+        raise ProbeError(path, error_text(error)) from None
+    with container:
+        yield container
+
+
+def best_video(container: InputContainer) -> VideoStream | None:
+    """The stream that FFmpeg's rule, and so decord, prefers; a cover picture is none."""
+    stream = container.streams.best("video")
+    if stream is None or stream.disposition & Disposition.attached_pic:
+        return None
+    return stream if stream.codec_context is not None else None
+
+
+def error_text(error: Exception) -> str:
+    """PyAV's error in FFmpeg's own words, without the path and the number."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
+    """The packets that hold a frame; of a damaged file, those before the damage."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except av.FFmpegError:
+        return
+
+
+def _rotation(container: InputContainer, stream: VideoStream) -> int:
+    """Clockwise degrees for an upright picture; FFmpeg attaches the matrix to frames, so one is decoded."""
+    try:
+        frame = next(container.decode(stream), None)
+    except (av.FFmpegError, ValueError):
+        return 0
+    return 0 if frame is None else -round(frame.rotation / 90) * 90 % 360
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _number(rate: Fraction | None) -> float | None:
+    return float(rate) if rate and math.isfinite(rate) else None

@@ -1,0 +1,136 @@
+"""The model card: what a model is, from what, how good by which protocol, and how to use it.
+
+Enters: the checkpoint's information, the manifest of its training videos, its scores, the scores of other seeds.
+Leaves: Markdown, below the 5,000 characters that MLflow keeps of a description.
+"""
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amd.data.tables import MANIFEST, read_table
+from amd.models.checkpoint import ModelInfo
+from amd.registry.gates import Evidence
+from amd.runtime.files import sha256
+
+MANIFEST_TAG = "data.manifest.sha256"
+VIDEOS_TAG = "data.videos"
+
+USE = """```python
+import mlflow  # MLFLOW_TRACKING_URI says where the registry is; this model needs its requirements.txt, no project
+
+model = mlflow.pyfunc.load_model("{uri}")
+result = model.predict(image)  # uint8 H,W,3 or B,H,W,3, or a list of images of any sizes
+result["mask"]  # uint8 B,H,W, 0 or 255
+result["soft"]  # float32 B,c,H,W
+```
+With the project: `amd segment VIDEO --model {uri} --out DIR [--adapt 100]`"""
+
+LIMITS = """- One object mask per image: several objects become one, and a still object may not be found.
+- The object segment was chosen by motion on the training videos; elsewhere another segment may fit better.
+- Images are segmented at a short edge of {short_edge}; finer parts are lost.
+- Scores hold for the benchmark named above and say little about footage unlike the training videos."""
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The training videos in numbers."""
+
+    manifest: str  # SHA-256
+    videos: int
+    rejected: int
+    frames: int
+    hours: float  # frame folders have no clock and count none
+
+    def tags(self) -> dict[str, str]:
+        """As tags of a model version."""
+        return {
+            "data.manifest.sha256": self.manifest,
+            "data.videos": str(self.videos),
+            "data.hours": f"{self.hours:.4f}",
+        }
+
+
+def data_facts(manifest: Path) -> DataFacts:
+    """Count what a manifest accepted; UserError when it cannot be read."""
+    rows = read_table(manifest, MANIFEST)
+    accepted = [row for row in rows if row["status"] == "accepted"]
+    return DataFacts(
+        sha256(manifest),
+        len(accepted),
+        len(rows) - len(accepted),
+        sum(row["frames"] or 0 for row in accepted),
+        sum(row["duration_s"] or 0.0 for row in accepted) / 3600,
+    )
+
+
+def model_card(
+    name: str,
+    info: ModelInfo,
+    scores: Mapping[str, Any],
+    reason: str,
+    data: DataFacts | None = None,
+    trainings: Mapping[str, Evidence] | None = None,
+) -> str:
+    """Markdown of a model, for people who choose one.
+
+    `scores` is metrics/vos.json, `reason` the gates', `trainings` the evidence of every seed of the same parameters,
+    this one's too.
+    """
+    architecture = info.architecture
+    parts = {
+        "What": f"Soft masks of {architecture.segments} segments and the object's mask, from one image "
+        f"(Appearance-Motion Decomposition, NeurIPS 2021). Backbone {architecture.backbone}, output stride "
+        f"{architecture.output_stride}; segment {info.object_segment} is the object.",
+        "Data": _data(info.params, data),
+        "Supervision": "None: no label was used in training, nor in choosing the object segment.",
+        "Scores": f"{_score_table(scores.get('summary', {}))}\n\n{_spread(trainings or {})}",
+        "Protocol": _protocol(scores),
+        "Gates": f"{reason} (when it was registered; `amd models history {name}` has what came after).",
+        "Limits": LIMITS.format(short_edge=f"{info.short_edge} pixels" if info.short_edge else "the image's own"),
+        "Use": USE.format(uri=f"models:/{name}@champion"),
+    }
+    return f"# {name}\n\n" + "\n\n".join(f"## {title}\n{text}" for title, text in parts.items()) + "\n"
+
+
+def _data(params: Mapping[str, Any], data: DataFacts | None) -> str:
+    text = f"Trained on frame pairs of the videos in `{params.get('data', {}).get('videos', 'unknown')}`"
+    if data is None:
+        return f"{text}; the manifest was not at hand."
+    return (
+        f"{text}: {data.videos} videos, {data.frames} frames, {data.hours:.3f} hours (frame folders count none), "
+        f"{data.rejected} rejected. Manifest SHA-256 `{data.manifest}`."
+    )
+
+
+def _score_table(summary: Mapping[str, dict]) -> str:
+    """Label-free is the result; the oracle chooses the segment on the truth and is an upper bound."""
+    columns = ("label_free_J", "label_free_F", "oracle_J", "oracle_F")
+    lines = ["| masks | " + " | ".join(columns).replace("_", " ") + " |", "|---|" + "---|" * len(columns)]
+    for prediction, row in summary.items():
+        numbers = (f"{row[column]:.3f}" if row.get(column) is not None else "none" for column in columns)
+        lines.append(f"| {prediction} | " + " | ".join(numbers) + " |")
+    return "\n".join(lines)
+
+
+def _spread(trainings: Mapping[str, Evidence]) -> str:
+    """Mean and standard deviation over seeds."""
+    if len(trainings) < 2:
+        return "One training: the spread over seeds is not known."
+    image = [evidence.image_j for evidence in trainings.values()]
+    adapted = [evidence.adapted_j for evidence in trainings.values()]
+    return (
+        f"Over {len(trainings)} trainings of these parameters (seeds {', '.join(sorted(trainings))}): label-free J "
+        f"{_mean_and_deviation(image)} per image, {_mean_and_deviation(adapted)} adapted (mean ± sample deviation)."
+    )
+
+
+def _mean_and_deviation(values: list[float]) -> str:
+    return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
+def _protocol(scores: Mapping[str, Any]) -> str:
+    protocol = scores.get("scores", {}).get("image", {}).get("label-free", {}).get("protocol", {})
+    return "\n".join(f"- {key}: {value}" for key, value in protocol.items()) or "- not scored"

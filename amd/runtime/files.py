@@ -1,0 +1,165 @@
+"""Files that are whole or absent: write beside, fsync, rename; hashes and run locks."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from amd.runtime.errors import UserError
+
+READ_SIZE = 1 << 20
+SEAL = "sha256_of_the_rest"
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed onto `path`.
+
+    On any failure the temporary file is removed and `path` keeps its old content. A full disk is
+    reported as a UserError.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    part = Path(name)
+    try:
+        with _claimed(handle):
+            yield part
+            part.chmod(0o644)  # mkstemp makes private files
+            _fsync(part)
+            part.replace(path)
+    except Exception as error:
+        raise_if_disk_full(error, path)
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success it takes the place of `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    part.chmod(0o755)
+    try:
+        with _claimed(os.open(part, os.O_RDONLY)):
+            yield part
+            if path.exists():
+                shutil.rmtree(path)
+            part.replace(path)
+    except OSError as error:
+        raise_if_disk_full(error, path)
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove from a folder what killed writers left of `atomic_path` and `atomic_folder`; live ones keep theirs."""
+    for part in folder.glob(".*.part"):
+        with suppress(OSError), _claimed(os.open(part, os.O_RDONLY)):  # BlockingIOError: somebody writes it
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
+@contextmanager
+def _claimed(handle: int) -> Iterator[None]:
+    """Hold an open file or folder's lock, as a sign that its writer lives; closes it. OSError when another does."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def raise_if_disk_full(error: Exception, path: Path) -> None:
+    """Turn "no space left on device" into a UserError that names `path`."""
+    if _errno(error) in (errno.ENOSPC, errno.EDQUOT):
+        raise UserError(f"{path}: no space left on the disk; free some and run the same command again") from error
+
+
+def _errno(error: Exception) -> int | None:
+    """The system's number of an error; libraries in Rust, such as safetensors, have it in their text alone."""
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return error.errno if isinstance(error, OSError) else int(said[1]) if said else None
+
+
+def _fsync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write `content` atomically."""
+    with atomic_path(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write UTF-8 `text` atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as indented JSON atomically; NaN and infinity are refused (ValueError)."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file; UserError when it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a JSON file ({error})") from None
+
+
+def write_sealed(path: Path | str, value: dict[str, Any]) -> None:
+    """Write a JSON object with a hash of itself, for a file whose word is taken instead of doing the work again."""
+    write_json(path, {**value, SEAL: _seal(value)})
+
+
+def read_sealed(path: Path | str) -> dict[str, Any]:
+    """Read what `write_sealed` wrote; UserError when it is missing, damaged or not as it was written."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.pop(SEAL, None) != _seal(value):
+        raise UserError(f"{path}: not as it was written; remove it")
+    return value
+
+
+def _seal(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sha256(path: Path | str) -> str:
+    """Hex SHA-256 of a file's content, read in pieces."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while piece := file.read(READ_SIZE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+@contextmanager
+def run_lock(path: Path | str, what: str) -> Iterator[None]:
+    """Hold an exclusive lock for one run; UserError at once when another process has it.
+
+    The kernel drops the lock with its process, so a killed run leaves nothing to clean up.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{what}: another run is at work on it (lock {path}); wait for it to end") from None
+        yield

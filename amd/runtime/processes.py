@@ -1,0 +1,129 @@
+"""Processes that outlive nobody: groups that end with whoever started them, and names for processes that stay true.
+
+Enters: a command, or a process. Leaves: a running process group; a name that no other process ever has.
+"""
+
+import ctypes
+import os
+import platform
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+POLL_S = 0.05
+FOLLOW_S = 0.5
+
+# Ends the group when the pipe from this process closes, which the kernel sees to even if this process is killed.
+LIFELINE = 'exec 3<&0; (cat <&3; kill 0) >/dev/null 2>&1 & exec "$@" </dev/null 3<&-'
+
+
+@contextmanager
+def process_group(command: Sequence[str], grace_s: float, **options: Any) -> Iterator[subprocess.Popen]:
+    """Start `command` (`options` as for Popen) in a process group of its own, which ends with the body.
+
+    What is left of the group then gets SIGTERM, and after `grace_s` seconds SIGKILL. A signal to this process's
+    group, such as Ctrl-C, does not reach it.
+    """
+    words = ("sh", "-c", LIFELINE, "sh", *command)
+    process = subprocess.Popen(words, start_new_session=True, stdin=subprocess.PIPE, **options)
+    try:
+        yield process
+    finally:
+        end_group(process, grace_s)
+
+
+def end_group(process: subprocess.Popen, grace_s: float) -> None:
+    """End every process of the group that `process` leads, and reap `process`."""
+    signal_group(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    pause = POLL_S / 64  # most groups are gone at once
+    while _group_lives(process.pid) and time.monotonic() < deadline:
+        process.poll()
+        time.sleep(pause)
+        pause = min(2 * pause, POLL_S)
+    signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdin.close()
+
+
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Send a signal to every process of a group; one that has ended is no error."""
+    with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+        os.killpg(group, number)
+
+
+def follow(process: psutil.Process) -> None:
+    """End this process as by SIGTERM once `process` has ended, even if it was killed."""
+    leader = identity(process)
+
+    def watch() -> None:
+        while is_alive(leader):
+            time.sleep(FOLLOW_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="follow", daemon=True).start()
+
+
+def dvc_process() -> psutil.Process | None:
+    """The `dvc repro` that this process runs under."""
+    for ancestor in psutil.Process().parents():
+        with suppress(psutil.Error):  # some systems hide other users' processes
+            if any(Path(word).name in ("dvc", "dvc.exe") for word in ancestor.cmdline()[:3]):
+                return ancestor
+    return None
+
+
+def identity(process: psutil.Process) -> str:
+    """A name of a process of this machine that no other process has: process numbers come again.
+
+    Linux counts the start from boot, so that setting the clock does not change the name.
+    """
+    try:
+        start = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:  # another system
+        start = f"{process.create_time():.2f}"
+    return f"{platform.node()}-{process.pid}-{start}"
+
+
+def is_alive(name: str) -> bool:
+    """Whether the process of an `identity` of this machine still runs; a zombie does not."""
+    with suppress(psutil.Error, ValueError):
+        process = psutil.Process(int(name.rsplit("-", 2)[1]))
+        return identity(process) == name and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def is_of_this_machine(name: str) -> bool:
+    """Whether an `identity` is of a process of this machine, which alone can say whether it lives."""
+    return name.rsplit("-", 2)[0] == platform.node()
+
+
+def _group_lives(group: int) -> bool:
+    """Whether a process of the group runs; one that ended and waits for its parent does not count."""
+    for number in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if os.getpgid(number) == group and psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of glibc's mallopt
+LARGEST_KEPT = 32 << 20  # bytes; glibc maps larger blocks one by one whatever it is told
+NEVER = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep blocks that it frees, for itself; for programs, not for libraries inside others'.
+
+    Blocks above 32 MB still go back, so that the peak of a large network hardly changes. False, and without effect,
+    where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT) and mallopt(TRIM_THRESHOLD, NEVER))

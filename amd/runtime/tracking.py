@@ -1,0 +1,287 @@
+"""MLflow runs: one parent per pipeline run, nested runs per stage and per adapted video, with their lineage.
+
+The parent is found again by a tag, the run's id (amd.runtime.logs.run_id): AMD_RUN_ID where a flow or a script sets
+it, else the `dvc` process that the stages run under; a stage started by hand is a pipeline run of its own. The store
+is MLFLOW_TRACKING_URI, or SQLite in the project's folder.
+"""
+
+import fcntl
+import logging
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.time import get_current_time_millis
+from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
+
+from amd.runtime.errors import UserError
+from amd.runtime.files import atomic_path
+from amd.runtime.logs import run_id
+from amd.runtime.processes import identity, is_alive, is_of_this_machine
+
+EXPERIMENT = "amd"
+PIPELINE_TAG = "amd.pipeline"
+STAGE_TAG = "amd.stage"
+PROCESS_TAG = "amd.process"  # who will end a run, as amd.runtime.processes.identity
+RUN_VARIABLE = "AMD_MLFLOW_RUN"  # tells a child process which run to log to
+BATCH = 100  # parameters or tags that MLflow takes at once
+VERSIONS = ("torch", "numpy", "dvc", "prefect", "mlflow-skinny", "decord", "webdataset", "pyarrow")
+
+# It tells of every new store's tables, and gives a traceback of what it then raises (see store_errors).
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An MLflow run to log to; safe from several threads."""
+
+    client: MlflowClient
+    id: str
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters, nested ones with dots."""
+        flat = [Param(key, str(value)) for key, value in _flatten(values)]
+        for start in range(0, len(flat), BATCH):
+            self.client.log_batch(self.id, params=flat[start : start + BATCH])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers at a step."""
+        now = get_current_time_millis()
+        self.client.log_batch(self.id, [Metric(key, float(value), now, step) for key, value in values.items()])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        tags = [RunTag(key, str(value)) for key, value in values.items()]
+        for start in range(0, len(tags), BATCH):
+            self.client.log_batch(self.id, tags=tags[start : start + BATCH])
+
+    def artifact(self, path: Path | str, folder: str | None = None) -> None:
+        """Store a file, or the files of a folder."""
+        store = self.client.log_artifacts if Path(path).is_dir() else self.client.log_artifact
+        store(self.id, str(path), folder)
+
+    def picture(self, image: np.ndarray, name: str) -> None:
+        """Store an RGB image uint8 H,W,3 as a PNG artifact."""
+        self.client.log_image(self.id, Image.fromarray(image), artifact_file=name)
+
+
+def connect(create: bool = True) -> MlflowClient:
+    """A client of the configured store; a new SQLite store is set up under a lock, once.
+
+    Its artifacts lie beside the database, wherever it is used from. Without `create` a store has to be there.
+    Raises UserError for a store that is not, that is gone, or that cannot be opened.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
+    database = _database(uri)
+    if not create and database and not database.exists():
+        raise UserError(f"{database}: no such MLflow store; run in the project's folder or set MLFLOW_TRACKING_URI")
+    try:
+        with store_errors(uri), _store_lock(uri):
+            if database and not database.exists():
+                _require_new(database)
+                _make_database(database)
+            client = _open_store(uri, database)
+            if database:
+                _remember(database)
+            return client
+    except OSError as error:
+        raise _store_error(uri, error) from None
+
+
+def _require_new(database: Path) -> None:
+    """A new database in the place of one that is away for a while would be lost when that one comes back."""
+    artifacts = _artifacts(database)
+    if artifacts.is_dir() and any(artifacts.iterdir()):
+        raise UserError(
+            f"{database}: this MLflow store is gone, its artifacts are in {artifacts}; bring it back, or move "
+            "them away to begin a new one"
+        )
+
+
+def _remember(database: Path) -> None:
+    """Leave among the artifacts, also where there are none yet, that this database exists."""
+    mark = _artifacts(database) / f".{database.name}"
+    if not mark.exists():
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
+
+
+def _make_database(path: Path) -> None:
+    """An SQLite store that is whole or absent: MLflow cannot go on with tables that were made half."""
+    for left in path.parent.glob(f".{path.name}.*.part*"):  # by one that was killed; this one holds the lock
+        left.unlink()
+    with atomic_path(path) as part:
+        _open_store(f"sqlite:///{part}", path)
+
+
+def _open_store(uri: str, database: Path | None) -> MlflowClient:
+    client = MlflowClient(uri)  # makes the tables
+    if client.get_experiment_by_name(EXPERIMENT) is None:
+        location = str(_artifacts(database)) if database else None
+        client.create_experiment(EXPERIMENT, artifact_location=location)
+    return client
+
+
+def _artifacts(database: Path) -> Path:
+    return database.parent / "mlartifacts"
+
+
+@contextmanager
+def stage_run(stage: str, params: Mapping[str, Any], lineage: Mapping[str, str] | None = None) -> Iterator[Run]:
+    """A nested run of one stage under the pipeline's run; FAILED if the body raises."""
+    client = connect()
+    with store_errors(client.tracking_uri):
+        end_abandoned(client)
+        parent = pipeline_run(client)
+        parent.tags(_owner())
+        client.update_run(parent.id, status=RunStatus.to_string(RunStatus.RUNNING))
+        with _ending(client, parent.id), nested_run(client, parent.id, stage) as run:
+            run.tags({STAGE_TAG: stage, **(lineage or {})})
+            run.params(params)
+            yield run
+            end_abandoned(client)  # of this stage's workers
+
+
+@contextmanager
+def nested_run(client: MlflowClient, parent: str, name: str) -> Iterator[Run]:
+    """A run below `parent` that ends with the body; children of this process may attach to it."""
+    with store_errors(client.tracking_uri):
+        created = client.create_run(_experiment(client), tags={MLFLOW_PARENT_RUN_ID: parent, **_owner()}, run_name=name)
+        run = Run(client, created.info.run_id)
+        outer = os.environ.get(RUN_VARIABLE)
+        os.environ[RUN_VARIABLE] = run.id
+        try:
+            with _ending(client, run.id):
+                yield run
+        finally:
+            if outer is None:
+                os.environ.pop(RUN_VARIABLE, None)
+            else:
+                os.environ[RUN_VARIABLE] = outer
+
+
+def end_abandoned(client: MlflowClient) -> None:
+    """Mark as KILLED every run whose process is gone without ending it; of this machine, for it alone can tell."""
+    running = f"attributes.status = '{RunStatus.to_string(RunStatus.RUNNING)}'"
+    for run in client.search_runs([_experiment(client)], running, max_results=1000):
+        owner = run.data.tags.get(PROCESS_TAG)
+        if owner and is_of_this_machine(owner) and not is_alive(owner):
+            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """What goes wrong in the store, a lock or a server that is gone, as a UserError."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise _store_error(uri, error) from None
+
+
+def _store_error(uri: str, error: Exception) -> UserError:
+    message = f"MLflow store {uri}: {str(error).splitlines()[0]}"
+    return UserError(re.sub(r"//[^/@\s]*@", "//", message))  # without a password
+
+
+@contextmanager
+def _ending(client: MlflowClient, run_id: str) -> Iterator[None]:
+    """End a run with the body: FINISHED, or FAILED if it raises."""
+    try:
+        yield
+    except BaseException:
+        with suppress(MlflowException, SQLAlchemyError):  # what the body raised matters more; see end_abandoned
+            client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+        raise
+    client.set_terminated(run_id)
+
+
+def _owner() -> dict[str, str]:
+    """The tag that says which process ends a run."""
+    return {PROCESS_TAG: identity(psutil.Process())}
+
+
+def attached_run() -> Run | None:
+    """The run that the parent process named, if any."""
+    run_id = os.environ.get(RUN_VARIABLE)
+    return Run(connect(), run_id) if run_id else None
+
+
+def pipeline_run(client: MlflowClient) -> Run:
+    """The parent run of this pipeline run, created when it is the first to ask."""
+    key = run_id()
+    with _store_lock(client.tracking_uri):
+        experiment = _experiment(client)
+        found = client.search_runs([experiment], f"tags.`{PIPELINE_TAG}` = '{key}'", max_results=1)
+        if found:
+            return Run(client, found[0].info.run_id)
+        tags = {PIPELINE_TAG: key, **git_tags(), **version_tags(), **_owner()}
+        return Run(client, client.create_run(experiment, run_name="pipeline", tags=tags).info.run_id)
+
+
+def git_tags() -> dict[str, str]:
+    """The commit and whether tracked files were changed; empty outside a git repository."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    changed = _git("status", "--porcelain", "--untracked-files=no")
+    return {"git.commit": commit, "git.dirty": str(bool(changed)).lower()}
+
+
+def version_tags() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on; a package that is not installed has none."""
+    tags = {"version.python": platform.python_version()}
+    for name in VERSIONS:
+        with suppress(PackageNotFoundError):  # decord, where it has no wheel
+            tags[f"version.{name}"] = version(name)
+    return tags
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def _experiment(client: MlflowClient) -> str:
+    return client.get_experiment_by_name(EXPERIMENT).experiment_id
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+@contextmanager
+def _store_lock(uri: str) -> Iterator[None]:
+    """Processes take turns where MLflow would race: beside an SQLite database, else those of this folder."""
+    database = _database(uri)
+    path = database.with_name(f"{database.name}.lock") if database else Path(".amd/locks/mlflow")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _database(uri: str) -> Path | None:
+    """The file of an SQLite store; None for a store of another kind."""
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
+    return Path(match[1]).resolve() if match else None

@@ -1,0 +1,84 @@
+"""Adapt to one video and segment it: the program that flows.adapt runs once a video.
+
+In: a checkpoint, one sequence of a benchmark, params.adapt. Out: the sequence's masks and segments below --out, and
+last its receipt. Logs a nested MLflow run where AMD_MLFLOW_RUN names the stage's.
+"""
+
+import argparse
+import signal
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+import torch._dynamo  # which Adam imports, in more than a second: here once, where one process forks this program
+
+from amd.config import DEFAULT_PATH, Adapt, load_params
+from amd.data.benchmarks.davis import Sequence, open_benchmark
+from amd.data.images import read_image
+from amd.inference.segmenter import segment_sequence
+from amd.models.checkpoint import load_checkpoint
+from amd.runtime.errors import UserError, exit_on_user_error, system_errors
+from amd.runtime.files import sha256
+from amd.runtime.processes import keep_freed_memory
+from amd.runtime.tracking import attached_run, nested_run
+from amd.training.adaptation import adapt, clip_of, pairs_apart
+from stages.receipts import discard, origin, write_receipt
+
+
+@exit_on_user_error
+@system_errors()
+def main() -> None:
+    """Read the command line, run, write the receipt."""
+    options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside: the MLflow run is closed first
+    settings = load_params(options.params).adapt
+    keep_freed_memory()
+    torch.set_num_threads(settings.threads)
+    sequence = _sequence(options.dataset, options.root, options.sequence)
+    stage = attached_run()
+    with nested_run(stage.client, stage.id, sequence.name) if stage else nullcontext() as run:
+        figures = adapt_video(options.model, sequence, settings, options.out)
+        if run:
+            run.metrics(figures)
+
+
+def adapt_video(checkpoint: Path, sequence: Sequence, settings: Adapt, out: Path) -> dict[str, float]:
+    """Adapt, segment and write the receipt with the figures returned: seconds, iterations, first and last loss."""
+    started = time.monotonic()
+    made_from = origin(sha256(checkpoint), sequence, settings)
+    discard(out, sequence.dataset, sequence.name)
+    model, info = load_checkpoint(checkpoint)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    images = [read_image(frame.image) for frame in sequence.frames]
+    losses: list[float] = []
+    clip = clip_of(images, pairs_apart(len(images), settings.gap), settings.short_edge)
+    adapted = adapt(model, clip, settings, watch=lambda _, loss: losses.append(loss))
+    segment_sequence(adapted, info, sequence, out, sequence.dataset)
+    figures = {"seconds": time.monotonic() - started, "iterations": settings.iterations}
+    if losses:
+        figures |= {"first_loss": losses[0], "last_loss": losses[-1]}
+    write_receipt(out, sequence, made_from, figures)
+    return figures
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m flows.programs.adapt_video", description="Adapt to one video.")
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint to adapt")
+    parser.add_argument("--dataset", required=True, help="benchmark, such as davis2016")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the benchmark")
+    parser.add_argument("--sequence", required=True, help="name of the video in it")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the predictions")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
+    return parser.parse_args()
+
+
+def _sequence(dataset: str, root: Path, name: str) -> Sequence:
+    found = open_benchmark(dataset, root, only=name)
+    if not found:
+        raise UserError(f"{root}: {dataset} has no sequence {name!r} there")
+    return found[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""The `amd` command: fast help, one line per mistake, and every command on real files."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from clips import encode
+from PIL import Image
+
+from amd.cli import main
+from amd.config import load_params
+from amd.config.profiles import PROFILES, load_profile, profile_path
+from amd.models.amd import AMD, Architecture
+from amd.models.checkpoint import ModelInfo, save_checkpoint
+
+SMALL = Architecture("small", 5, 4, 0.1, "small", 64, 64)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every command runs in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    save_checkpoint(path, AMD(SMALL), ModelInfo(SMALL, object_segment=2, short_edge=32))
+    return path
+
+
+def fails(capsys: pytest.CaptureFixture, *arguments: object) -> str:
+    """The one line on stderr of a command that exits with 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code == 2
+    lines = [
+        line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if line and "frames/s]" not in line
+    ]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def davis(root: Path, frames: int = 4) -> Path:
+    """A sequence in DAVIS's layout whose object is the left half."""
+    truth = np.zeros((48, 64), np.uint8)
+    truth[:, :32] = 255
+    for part, image in (("JPEGImages", np.zeros((48, 64, 3), np.uint8)), ("Annotations", truth)):
+        folder = root / part / "480p" / "bear"
+        folder.mkdir(parents=True)
+        for number in range(frames):
+            Image.fromarray(image).save(folder / f"{number:05d}.png")
+    return root
+
+
+def test_help_is_the_manual_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from amd.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(*[name for name in ('torch', 'mlflow', 'numpy', 'av') if name in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == ""
+    for command in ("segment", "score", "doctor", "import", "models", "profile", "examples"):
+        assert re.search(rf"^ *{command}\b", output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["segment", "score", "doctor", "import", "models", "models list", "models promote", "models pull", "profile"],
+)
+def test_every_command_explains_itself_with_an_example(command: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([*command.split(), "--help"])
+    assert f"example\n  amd {command.split()[0]}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "amd: the following arguments are required: COMMAND"),
+        (["segmnt"], "amd: argument COMMAND: invalid choice: 'segmnt'"),
+        (["segment", "a.mp4", "--out", "o"], "amd segment: the following arguments are required: --model"),
+        (["segment", "a.mp4", "--out", "o", "--model", "m", "--adapt", "0"], "'0' is not a whole number above 0"),
+        (["segment", "a.mp4", "--out", "o", "--model", "m.safetensors"], "m.safetensors: no such checkpoint"),
+        (["segment", "a.mp4", "--out", "o", "--model", "models:/x@champion"], "MLFLOW_TRACKING_URI"),
+        (["doctor"], "give paths, or --dataset with --root"),
+        (["doctor", "nowhere"], "nowhere: no such file or folder"),
+        (["doctor", "--dataset", "davis2016"], "give paths, or --dataset with --root"),
+        (["doctor", "--dataset", "kitti", "--root", "."], "kitti: no such benchmark"),
+        (["score", "--dataset", "davis2016", "--root", "x", "--predictions", "y"], "x: no such folder"),
+        (["import", "x.pth", "--out", "x.safetensors"], "x.pth: no such checkpoint"),
+        (["models", "list"], "MLFLOW_TRACKING_URI"),
+        (["models", "promote", "amd", "1"], "MLFLOW_TRACKING_URI"),
+        (["models", "pull", "models:/amd/1", "--out", "x"], "MLFLOW_TRACKING_URI"),
+        (["profile", "huge"], "argument name: invalid choice: 'huge'"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    assert message in fails(capsys, *arguments)
+
+
+def test_segment_writes_masks_and_says_where(checkpoint: Path, capsys: pytest.CaptureFixture) -> None:
+    clip = encode(Path("clip.mp4"), frames=3)
+    main(["segment", str(clip), "--model", str(checkpoint), "--out", "out", "--overlay", "--soft", "--adapt", "1"])
+    assert "clip_mp4-" in (printed := capsys.readouterr().out)
+    assert "summary.json in out" in printed
+    (folder,) = Path("out").glob("clip_mp4-*")
+    assert sorted(path.name for path in folder.iterdir()) == ["masks", "overlay.mp4", "receipt.json", "soft"]
+
+
+def test_segment_ends_with_2_when_an_input_failed(checkpoint: Path, capsys: pytest.CaptureFixture) -> None:
+    clip = encode(Path("clip.mp4"), frames=3)
+    Path("bad\x1b[31m.mp4").write_text("no video")
+    line = fails(capsys, "segment", clip, "bad\x1b[31m.mp4", "--model", checkpoint, "--out", "out")
+    assert line.startswith("error: 1 of 2 inputs failed: bad?[31m.mp4: not a readable video")
+    rows = json.loads(Path("out/summary.json").read_text())["inputs"]
+    assert [row["failed"] for row in rows] == [False, True]
+
+
+def test_an_unwritable_place_is_one_line(checkpoint: Path, capsys: pytest.CaptureFixture) -> None:
+    clip = encode(Path("clip.mp4"), frames=3)
+    assert "clip.mp4" in fails(capsys, "segment", clip, "--model", checkpoint, "--out", clip / "out")
+
+
+def test_an_interruption_is_one_line_and_130(checkpoint: Path, tmp_path: Path) -> None:
+    clip = encode(tmp_path / "long.mp4", frames=60, size=(480, 360))
+    command = [sys.executable, "-m", "amd.cli", "segment", clip, "--model", checkpoint, "--out", "out"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    while not list(tmp_path.glob("out/*/masks/*.png")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("interrupted")
+
+
+def test_score_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = davis(tmp_path / "davis")
+    main(f"score --dataset davis2016 --root {root} --predictions {root}/Annotations/480p --json s.json".split())
+    assert re.search(r"mean +1\.000", capsys.readouterr().out)
+    scores = json.loads(Path("s.json").read_text())
+    assert scores["mean"]["J"]["mean"] == scores["sequences"]["bear"]["F"]["mean"] == 1.0
+    assert scores["protocol"]["frames_scored"] == 2
+
+
+def test_doctor_examines_paths_and_benchmarks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "videos").mkdir()
+    encode(tmp_path / "videos" / "good.mp4")
+    (tmp_path / "videos" / "empty.mp4").touch()
+    main(["doctor", "videos"])
+    printed = capsys.readouterr().out
+    assert "2: 1 accepted, 1 rejected" in printed
+    assert "an empty file" in printed
+    main(["doctor", "--dataset", "davis2016", "--root", str(davis(tmp_path / "davis"))])
+    printed = capsys.readouterr().out
+    assert re.search(r"bear +4 +4 +2 +0 +64x48", printed)
+    assert "1 sequences, 4 frames" in printed
+    assert "NOT complete" in printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["davis", "videos"]  # nothing was written
+
+
+def test_the_projects_parameters_are_the_quickstart_profile() -> None:
+    assert profile_path("quickstart").read_text() == (ROOT / "params.yaml").read_text()
+
+
+def test_the_paper_profile_has_the_papers_settings() -> None:
+    params = load_profile("paper")
+    assert (params.model.backbone, params.model.segments, params.model.output_stride) == ("resnet50", 5, 8)
+    assert (params.model.motion, params.model.motion_height, params.model.motion_width) == ("pwc", 384, 640)
+    pretrain = params.pretrain
+    assert (pretrain.iterations, pretrain.pairs, pretrain.processes) == (400_000, 2, 8)
+    assert (pretrain.learning_rate, pretrain.min_learning_rate, pretrain.power) == (1e-4, 1e-6, 0.9)
+    assert (pretrain.short_edge, pretrain.min_ratio, pretrain.crop, pretrain.weight_decay) == (400, 0.96, 384, 1e-6)
+    assert (params.predict.short_edge, params.adapt.iterations, params.adapt.crop) == (392, 100, 384)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_profile_writes_a_new_file_as_it_is(name: str, capsys: pytest.CaptureFixture) -> None:
+    main(["profile", name])
+    assert Path("params.yaml").read_text() == profile_path(name).read_text()
+    assert capsys.readouterr().out == "params.yaml is new\n"
+    main(["profile", name])
+    assert capsys.readouterr().out == f"params.yaml is the profile {name} already\n"
+
+
+def test_profile_keeps_the_users_data_and_prints_what_changes(capsys: pytest.CaptureFixture) -> None:
+    path = Path("mine.yaml")
+    text = profile_path("quickstart").read_text()
+    path.write_text(text.replace("videos: data/corpus/train", "videos: /my videos").replace("seed: 0", "seed: 7", 1))
+    main(["profile", "paper", "--write", "mine.yaml"])
+    lines = capsys.readouterr().out.splitlines()
+    assert f"pretrain.iterations: {load_profile('quickstart').pretrain.iterations} → 400000" in lines
+    assert "corpus.seed: 7 → 0" in lines
+    assert not [line for line in lines if line.startswith(("data.", "model.dropout"))]
+    written, paper = load_params(path), load_profile("paper")
+    assert written.data.videos == "/my videos"
+    assert written.model_copy(update={"data": paper.data}) == paper
+    assert "# from scratch (4.1)" in path.read_text()  # the comments came along
+
+
+@pytest.mark.parametrize("content", ["a: [1", "just text", "- 1\n", "data: 3\n", "\xff"])
+def test_profile_leaves_what_is_no_parameter_file(content: str, capsys: pytest.CaptureFixture) -> None:
+    Path("params.yaml").write_text(content, encoding="latin-1")
+    assert "params.yaml: not" in fails(capsys, "profile", "paper")
+    assert Path("params.yaml").read_text(encoding="latin-1") == content

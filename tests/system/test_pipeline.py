@@ -1,0 +1,239 @@
+"""The whole pipeline, run as a user runs it: `dvc repro` in a project of its own, then what is made of its model."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from backends import seaweed
+from mlflow import MlflowClient
+from PIL import Image
+from ruamel.yaml import YAML
+
+from amd.data.tables import MANIFEST, SCORES, SEGMENTS, read_table
+from amd.models.checkpoint import load_checkpoint
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SMALL = {
+    "corpus": {"train_clips": 3, "heldout_clips": 2, "frames": 6, "width": 96, "height": 64, "workers": 1},
+    "ingest": {"workers": 1},
+    "shard": {"short_edge": 64, "workers": 1, "min_change": 0.0},
+    "model": {"segments": 3, "motion_height": 64, "motion_width": 64},
+    "pretrain": {
+        "iterations": 4, "pairs": 2, "short_edge": 50, "crop": 48, "checkpoint_every": 2, "log_every": 1,
+        "pictures_every": 4,
+    },
+    "objectness": {"pairs": 4},
+    "predict": {"short_edge": 48},
+    "adapt": {"iterations": 2, "pairs": 1, "short_edge": 50, "crop": 48},
+}  # fmt: skip
+
+
+def environment(project: Path) -> dict[str, str]:
+    """The project's own copy of the code first; its own store; one thread."""
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ours = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PREFECT_", "AMD_"))}
+    return ours | {"PATH": scripts, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
+
+
+def run(project: Path, *command: str, folder: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=folder or project, env=environment(project) | more, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository with small parameters, after `dvc repro`."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("amd", "stages", "flows"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(REPOSITORY / name, folder / name)
+    yaml = YAML()
+    tree = yaml.load(folder / "params.yaml")
+    for section, values in SMALL.items():
+        tree[section].update(values)
+    yaml.dump(tree, folder / "params.yaml")
+    for command in (
+        "git init -q",
+        "git config user.name test",
+        "git config user.email test@localhost",
+        "dvc init -q",
+        "dvc config core.analytics false",
+        "git add -A",
+        "git commit -q -m project",
+    ):
+        assert run(folder, *command.split()).returncode == 0, command
+    result = run(folder, "dvc", "repro")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return folder
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_every_stage_left_what_it_promises(project):
+    rows = read_table(project / "data/manifest.parquet", MANIFEST)
+    assert [row["status"] for row in rows] == ["accepted"] * 3
+    assert all(row["frames"] == 6 and row["codec"] == "h264" for row in rows)
+    _, info = load_checkpoint(project / "models/amd.safetensors")
+    segments = read_table(project / "metrics/segments.parquet", SEGMENTS)
+    assert info.object_segment == read(project / "metrics/objectness.json")["object_segment"]
+    assert info.short_edge == 48
+    assert info.bfloat16 == (read(project / "metrics/objectness.json")["bfloat16_error"] <= 2e-2)
+    assert [row["segment"] for row in segments] == [0, 1, 2]
+    assert sum(row["area"] for row in segments) == pytest.approx(1, abs=1e-3)
+    assert info.lineage["params.sha256"]
+    assert read(project / "metrics/pretrain.json")["iterations"] == 4
+
+
+def test_masks_are_whole_and_consistent(project):
+    _, info = load_checkpoint(project / "models/amd.safetensors")
+    for prediction in ("image", "adapted"):
+        masks = sorted((project / f"predictions/{prediction}/masks/davis2016").rglob("*.png"))
+        assert len(masks) == 2 * 6
+        for path in masks:
+            mask = np.asarray(Image.open(path))
+            labels = np.asarray(Image.open(str(path).replace("/masks/", "/segments/")))
+            assert mask.shape == (64, 96)
+            np.testing.assert_array_equal(mask == 255, labels == info.object_segment)
+            assert set(np.unique(mask)) <= {0, 255}
+
+
+def test_scores_carry_their_protocol_and_agree_with_the_score_command(project):
+    scores = read(project / "metrics/vos.json")
+    rows = read_table(project / "metrics/vos.parquet", SCORES)
+    for prediction in ("image", "adapted"):
+        ours = scores["scores"][prediction]["label-free"]
+        assert ours["protocol"]["supervision"] == "none"
+        result = run(
+            project, "amd", "score", "--dataset", "davis2016", "--root", "data/corpus/heldout",
+            "--predictions", f"predictions/{prediction}/masks/davis2016", "--json", f"{prediction}.json",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert read(project / f"{prediction}.json")["mean"] == ours["mean"]
+        oracle = scores["scores"][prediction]["oracle"]
+        assert oracle["mean"]["J"]["mean"] >= ours["mean"]["J"]["mean"] - 1e-9
+        by_hand = [row["J_mean"] for row in rows if (row["prediction"], row["choice"]) == (prediction, "label-free")]
+        assert np.mean(by_hand) == pytest.approx(ours["mean"]["J"]["mean"])
+
+
+def test_runs_are_nested_under_one_parent_with_lineage(project):
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("amd").experiment_id], max_results=100)
+    runs = [item for item in runs if "amd.ledger" not in item.data.tags]  # the registry's, of no pipeline
+    parents = [item for item in runs if "mlflow.parentRunId" not in item.data.tags]
+    assert len(parents) == 1
+    commit = run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    assert parents[0].data.tags["git.commit"] == commit
+    assert parents[0].data.tags["git.dirty"] == "false"
+    assert parents[0].info.status == "FINISHED"
+    stages = {
+        item.data.tags["amd.stage"]: item
+        for item in runs
+        if item.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id
+    }
+    assert set(stages) == {
+        "corpus", "ingest", "shard", "pretrain", "objectness", "predict", "adapt", "evaluate_vos",
+        "evaluate_robustness", "evaluate_features", "evaluate_saliency", "report", "register",
+    }  # fmt: skip
+    assert stages["evaluate_vos"].data.tags["dvc.models/amd.safetensors"]
+    assert "loss" in stages["pretrain"].data.metrics
+    adapted = [item for item in runs if item.data.tags.get("mlflow.parentRunId") == stages["adapt"].info.run_id]
+    assert len(adapted) == 2
+
+
+def test_a_second_run_does_nothing(project):
+    result = run(project, "dvc", "repro")
+    assert result.returncode == 0
+    assert "Running stage" not in result.stdout
+
+
+def test_a_wrong_parameter_stops_before_any_work(project):
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("learning_rate: 1.0e-3", "learning_rate: fast"))
+    result = run(project, sys.executable, "-m", "stages.pretrain")
+    (project / "params.yaml").write_text(text)
+    assert result.returncode == 2
+    assert result.stderr.strip() == (
+        "error: params.yaml: pretrain.learning_rate is 'fast': Input should be a valid number"
+    )
+
+
+def test_two_runs_at_once(project):
+    """The second training is refused while the first holds the lock."""
+    from amd.runtime.files import run_lock
+
+    with run_lock(project / ".amd/locks/pretrain", "pretrain"):
+        result = run(project, sys.executable, "-m", "stages.pretrain")
+    assert result.returncode == 2
+    assert "another run is at work" in result.stderr
+
+
+def test_the_champion_segments_a_video_from_another_folder(project, tmp_path):
+    video = project / "data/corpus/heldout/videos"
+    command = ["amd", "segment", str(next(video.glob("*.mp4"))), "--model", "models:/amd@champion", "--out", "out"]
+    result = run(project, *command, folder=tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{project / 'mlflow.db'}")
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "out").rglob("masks/*.png"))) == 6
+    result = run(project, *command[:-4], "--model", "models:/nobody@champion", "--out", "out", folder=tmp_path,
+                 MLFLOW_TRACKING_URI=f"sqlite:///{project / 'mlflow.db'}")  # fmt: skip
+    assert result.returncode == 2
+    assert "nobody" in result.stderr
+
+
+def test_the_report_is_one_file(project):
+    text = (project / "report/report.html").read_text()
+    assert "<img" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert read(project / "metrics/register.json")["promoted"] is True
+
+
+def clone_through(project: Path, folder: Path, address: str, options: dict[str, str], keys: dict[str, str]) -> Path:
+    """What a colleague has after `git clone` and `dvc pull`, the pipeline's results having been pushed to a remote."""
+    clone = folder / "clone"
+    assert run(project, "git", "clone", "-q", str(project), str(clone)).returncode == 0
+    shutil.copy(project / "dvc.lock", clone)  # committed along with the code, as DVC asks
+    for place, command in ((project, "push"), (clone, "pull")):
+        run(place, "dvc", "remote", "add", "--local", "--force", "team", address)
+        for option, value in options.items():
+            run(place, "dvc", "remote", "modify", "--local", "team", option, value)
+        result = run(place, "dvc", command, "--remote", "team", **keys)
+        assert result.returncode == 0, result.stderr
+    return clone
+
+
+def assert_nothing_to_compute(project: Path, clone: Path) -> None:
+    result = run(clone, "dvc", "repro")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("didn't change, skipping") == len(stages_of(project))
+    assert "Running stage" not in result.stdout
+    assert (clone / "dvc.lock").read_bytes() == (project / "dvc.lock").read_bytes()
+    assert not (clone / "mlflow.db").exists()
+    for folder in ("data/shards", "models", "predictions", "metrics", "report"):
+        paths = [path for path in (project / folder).rglob("*") if path.is_file() and path.name != ".gitignore"]
+        files = [path.relative_to(project) for path in paths]
+        assert files
+        assert all((clone / path).read_bytes() == (project / path).read_bytes() for path in files)
+
+
+def stages_of(project: Path) -> dict:
+    return YAML(typ="safe").load(project / "dvc.lock")["stages"]
+
+
+def test_second_clone_computes_nothing_with_a_folder_as_remote(project, tmp_path):
+    assert_nothing_to_compute(project, clone_through(project, tmp_path, str(tmp_path / "remote"), {}, {}))
+
+
+def test_second_clone_computes_nothing_with_s3_as_remote(project, tmp_path):
+    pytest.importorskip("dvc_s3", reason="the extra `servers` is not installed")
+    with seaweed(tmp_path / "s3") as s3:
+        clone = clone_through(project, tmp_path, "s3://amd/dvc", {"endpointurl": s3.url}, s3.environment)
+        assert s3.objects("dvc/files/md5/")
+        assert_nothing_to_compute(project, clone)

@@ -1,0 +1,86 @@
+"""The flow refresh in a DVC project of two stages: what decides about the training, and what it begins with."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from projects import enter_project
+from registering import make_checkpoint, put, scores
+from ruamel.yaml import YAML
+
+from amd.runtime.errors import UserError
+from amd.runtime.files import run_lock
+from flows.refresh import refresh, set_start
+
+# isort: split
+from prefect.testing.utilities import prefect_test_harness
+
+STAGES = """stages:
+  shard:
+    cmd: mkdir -p data/shards && cp videos/* data/shards/
+    deps: [videos]
+    outs: [data/shards]
+  pretrain:
+    cmd: mkdir -p models && (ls data/shards; echo from ${pretrain.start}) > models/pretrained.txt && echo >> trainings
+    deps: [data/shards]
+    params: [pretrain.start]
+    outs: [models/pretrained.txt]
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    enter_project(tmp_path, {}, monkeypatch)
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, check=True)
+    Path("dvc.yaml").write_text(STAGES)
+    Path("videos").mkdir()
+    Path("videos/a.mp4").touch()
+    return tmp_path
+
+
+def trainings() -> int:
+    return len(Path("trainings").read_text().splitlines())
+
+
+def status() -> str:
+    words = [sys.executable, "-m", "dvc", "status"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def test_new_videos_alone_lead_to_a_training_that_begins_with_the_champion(project: Path) -> None:
+    assert refresh() == "new pairs; trained anew, as there is no champion"
+    assert (Path("models/pretrained.txt").read_text(), trainings()) == ("a.mp4\nfrom None\n", 1)
+
+    put("amd", make_checkpoint(project / "champion.safetensors", seed=0), scores(0.5, 0.5))
+    assert refresh() == "no new pairs; the training stands"
+    assert trainings() == 1
+
+    Path("videos/b.mp4").write_text("new")
+    assert refresh() == "new pairs; trained on from models:/amd/1"
+    assert (Path("models/pretrained.txt").read_text(), trainings()) == ("a.mp4\nb.mp4\nfrom models:/amd/1\n", 2)
+    assert status() == "Data and pipelines are up to date.\n"  # as after `dvc repro` by hand
+
+
+def test_parameters_keep_their_comments(project: Path) -> None:
+    text = (Path(__file__).parents[2] / "params.yaml").read_text()
+    Path("params.yaml").write_text(text)
+    set_start("models:/amd/7")
+    changed = Path("params.yaml").read_text()
+    tree = YAML(typ="safe").load(text)
+    tree["pretrain"]["start"] = "models:/amd/7"
+    assert YAML(typ="safe").load(changed) == tree
+    assert changed.count("#") == text.count("#")
+
+
+def test_second_refresh_at_once_is_refused(project: Path) -> None:
+    with run_lock(".amd/locks/refresh", "refresh"), pytest.raises(UserError, match="another run is at work"):
+        refresh()

@@ -1,0 +1,57 @@
+"""Receipts of adapted videos: what they stand for, and for how long."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from adapt_project import REPOSITORY, copy_project, make_project, wanted
+
+from amd.config import load_params
+from amd.data.benchmarks.davis import open_benchmark
+from stages.receipts import code_hash, origin, read_receipt, write_receipt
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "original").mkdir()
+    return copy_project(make_project(tmp_path / "original"), tmp_path / "project", monkeypatch)
+
+
+def test_receipt_counts_while_nothing_it_stands_for_changed(project: Path) -> None:
+    settings = load_params().adapt
+    sequence = open_benchmark("davis2016", "data/corpus/heldout")[0]
+    out, made_from = Path("predictions/adapted"), origin("checkpoint", sequence, settings)
+    for path in map(Path, wanted("clip-0000")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert read_receipt(out, sequence, made_from) is None
+    write_receipt(out, sequence, made_from, {"seconds": 1.5})
+    assert read_receipt(out, sequence, made_from)["seconds"] == 1.5
+    how = settings.model_copy(update={"workers": 7, "threads": 3, "timeout_s": 9.0, "retries": 5})
+    assert origin("checkpoint", sequence, how) == made_from
+    what = settings.model_copy(update={"seed": 1})
+    assert read_receipt(out, sequence, origin("checkpoint", sequence, what)) is None
+    assert read_receipt(out, sequence, origin("another", sequence, settings)) is None
+
+    (lost,) = out.glob("segments/*/clip-0000/00003.png")
+    lost.unlink()
+    assert read_receipt(out, sequence, made_from) is None
+    lost.touch()
+    assert read_receipt(out, sequence, made_from)
+    shutil.copy(sequence.frames[0].image, sequence.frames[1].image)
+    assert read_receipt(out, sequence, origin("checkpoint", sequence, settings)) is None
+    Path("predictions/adapted/done/davis2016/clip-0000.json").write_text("{")
+    assert read_receipt(out, sequence, made_from) is None
+
+
+def test_receipts_stand_for_code_that_adapts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = code_hash()
+    copied = tmp_path / "amd"
+    shutil.copytree(REPOSITORY / "amd", copied, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("amd.__file__", str(copied / "__init__.py"))
+    assert code_hash() == before
+    for name in ("training/adaptation.py", "models/warp.py"):
+        with (copied / name).open("a") as file:
+            file.write("# changed\n")
+        assert code_hash() != before
+        before = code_hash()
