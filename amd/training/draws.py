@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from amd.models.warp import pixel_grid
-from amd.training.objective import Batch
 from amd.config import Adapt
+from amd.training.objective import Batch
 
 IMAGE, EVIDENCE, FLOW, VALID = slice(0, 3), 3, slice(4, 6), 6  # channels of frames with what is known of them
 

@@ -3,7 +3,7 @@
 Input: the soft masks that AMD gave to a Batch of frames, and what is known of these frames. Output: a scalar, the sum
 of four terms under the weights of amd.config.Objective; a term of weight 0 is not computed. Everything is float32.
 
-- view synthesis (paper 3.4): amd.training.losses.view_synthesis_loss, unchanged. With its weight alone this is the paper.
+- view synthesis (paper 3.4): amd.training.losses, unchanged. With its weight alone this is the paper.
 - evidence: the object's mask is what moves on its own (motion evidence p): cross-entropy and soft Dice.
 - coherence: every segment's flow is one polynomial of the position; of degree 0 one vector, the paper's segment flow.
 - consistency: a point keeps its segment along the flow.
@@ -16,11 +16,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from amd.training.losses import view_synthesis_loss
+from amd.config import Objective
 from amd.models.amd import AMD, AMDOutput
 from amd.models.segment_flow import VANISHED
 from amd.models.warp import visibility, warp
-from amd.config import Objective
+from amd.training.losses import view_synthesis_loss
 
 Part = TypeVar("Part")
 
