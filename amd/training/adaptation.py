@@ -41,7 +41,7 @@ def adapt(
     `segment` is the one that evidence makes the object; without evidence it means nothing. `watch` is called with
     every iteration and its loss. Raises UserError when there is no pair, or when the loss stops being finite.
     """
-    if not len(clip.pairs):
+    if not len(clip.pairs) and (settings.objective.needs_pairs or settings.objective.needs_flow):
         raise UserError(f"adaptation: {len(clip.images)} frames are too few for a pair")
     model = _trainable(model, settings)
     device = next(model.parameters()).device

@@ -1,0 +1,41 @@
+"""One soft mask from two opinions: what moves on its own (evidence), and what looks like that (appearance).
+
+Input: their probabilities, each h,w at any size, and the frame. Output: the object's probability at the frame's size.
+Where a frame does not tell motion, appearance knows; where appearance is ambiguous, motion knows: their mean has fewer
+errors than either. It is smoothed along the image's edges by a dense CRF, at the small size, where that is cheap.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from amd.config.fused import Fused
+from amd.transfer.crf import refine
+
+THRESHOLD = 0.5  # of a pixel's probability
+
+
+def fuse(opinions: Sequence[tuple[float, np.ndarray]], image: np.ndarray, settings: Fused) -> np.ndarray:
+    """The mean of probabilities float32 h,w under their weights, smoothed: H,W as `image` uint8 H,W,3."""
+    height, width = image.shape[:2]
+    size = small_size(height, width, settings.short_edge)
+    total = sum(weight for weight, _ in opinions)
+    mean = np.add.reduce([weight / total * resized(opinion, size) for weight, opinion in opinions])
+    if settings.crf is not None:
+        mean = refine(mean, resized(image, size), settings.crf)
+    return resized(mean, (height, width))
+
+
+def small_size(height: int, width: int, short_edge: int) -> tuple[int, int]:
+    """Height and width of a frame whose short edge is `short_edge`; a smaller frame keeps its size."""
+    scale = min(1.0, short_edge / min(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Values H,W or H,W,3 at `size` (height, width): means of areas when smaller, bilinear when larger."""
+    if values.shape[:2] == size:
+        return values
+    smaller = size[0] < values.shape[0]
+    return cv2.resize(values, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
