@@ -15,7 +15,7 @@ import torch
 from amd.config import Adapt
 from amd.config.fused import Fused
 from amd.inference.confidence import Confident, judge_frame, judge_video
-from amd.inference.fusion import THRESHOLD, fuse, resized, small_size
+from amd.inference.fusion import THRESHOLD, Opinion, fuse, resized, small_size
 from amd.models.amd import AMD, Architecture
 from amd.models.precision import fastest_precision
 from amd.training.adaptation import adapt
@@ -84,7 +84,8 @@ def segment_video(
     sample = take_sample(observe, open_frames(), settings)
     appearance = None if method == "motion" else fit_appearance(sample, settings, start)
     opinions = Opinions(appearance, method, settings)
-    verdict = judge_video([opinions.of(sample.images[n], sample.evidence[n]) for n in sample.images], settings)
+    said = [opinions.of(sample.images[number], sample.evidence[number]) for number in sample.images]
+    verdict = judge_video(said, settings.confidence)
     known = sample.evidence if verdict.sure else {}
     wanted = lambda number: verdict.sure and number not in known
     for number, (image, evidence) in enumerate(observe(open_frames(), wanted)):
@@ -94,7 +95,7 @@ def segment_video(
             continue
         said = opinions.of(image, evidence if evidence is not None else known[number])
         soft = fuse(said, image, settings)
-        confidence = judge_frame(said, soft, settings)
+        confidence = judge_frame(said, settings.confidence)
         yield FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence)
 
 
@@ -152,10 +153,8 @@ class Opinions:
     method: Method
     settings: Fused
 
-    def of(self, image: np.ndarray, evidence: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    def of(self, image: np.ndarray, evidence: np.ndarray) -> list[Opinion]:
         """Weights with probabilities h,w: of the evidence, and of the appearance where it was fitted."""
         share = {"fused": self.settings.appearance, "motion": 0.0, "amd": 1.0}[self.method]
         said = [(1 - share, evidence.astype(np.float32))]
-        if self.appearance is not None:
-            said.append((share, self.appearance.probability(image)))
-        return said
+        return said if self.appearance is None else [*said, (share, self.appearance.probability(image))]

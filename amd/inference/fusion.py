@@ -15,16 +15,24 @@ from amd.transfer.crf import refine
 
 THRESHOLD = 0.5  # of a pixel's probability
 
+Opinion = tuple[float, np.ndarray]  # a weight, and a probability float32 h,w
 
-def fuse(opinions: Sequence[tuple[float, np.ndarray]], image: np.ndarray, settings: Fused) -> np.ndarray:
-    """The mean of probabilities float32 h,w under their weights, smoothed: H,W as `image` uint8 H,W,3."""
+
+def fuse(opinions: Sequence[Opinion], image: np.ndarray, settings: Fused) -> np.ndarray:
+    """The object's probability float32 H,W in a frame uint8 H,W,3: the opinions' mean, smoothed."""
     height, width = image.shape[:2]
     size = small_size(height, width, settings.short_edge)
-    total = sum(weight for weight, _ in opinions)
-    mean = np.add.reduce([weight / total * resized(opinion, size) for weight, opinion in opinions])
+    mean = mean_of(opinions, size)
     if settings.crf is not None:
         mean = refine(mean, resized(image, size), settings.crf)
     return resized(mean, (height, width))
+
+
+def mean_of(opinions: Sequence[Opinion], size: tuple[int, int] | None = None) -> np.ndarray:
+    """The mean of opinions under their weights, at `size` (height, width), else at that of the last."""
+    size = size or opinions[-1][1].shape
+    total = sum(weight for weight, _ in opinions)
+    return sum(weight / total * resized(values, size) for weight, values in opinions)
 
 
 def small_size(height: int, width: int, short_edge: int) -> tuple[int, int]:
