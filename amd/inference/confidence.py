@@ -40,8 +40,10 @@ class Confident:
 
 def judge_video(frames: Iterable[list[Opinion]], limits: Confidence) -> Confident:
     """Of a video, from the opinions on a sample of its frames; all their pixels are taken together."""
-    sums = np.sum([_sums(opinions) for opinions in frames], axis=0)
-    return _judged(*_measures(sums), limits, "the video")
+    sums = [_sums(opinions) for opinions in frames]
+    if not sums:
+        return Confident(0.0, 0.0, 0.0, "no confident object in the video: one frame alone has no motion")
+    return _judged(*_measures(np.sum(sums, axis=0)), limits, "the video")
 
 
 def judge_frame(opinions: list[Opinion], limits: Confidence) -> Confident:

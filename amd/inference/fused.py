@@ -7,6 +7,7 @@ to which the appearance of an AMD is fitted and which tell whether there is an o
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from amd.config import Adapt
 from amd.config.fused import Fused
+from amd.evaluation.baselines import flow_outliers
 from amd.inference.confidence import Confident, judge_frame, judge_video
 from amd.inference.fusion import THRESHOLD, Opinion, fuse, resized, small_size
 from amd.models.amd import AMD, Architecture
@@ -61,7 +63,7 @@ class Sample:
 
     def add(self, number: int, image: np.ndarray, evidence: np.ndarray) -> None:
         """Keep a frame; when there are too many, every second one is dropped and half as many are wanted."""
-        self.images[number] = resized(image, small_size(*image.shape[:2], self.short_edge))
+        self.images[number] = resized(image, small_size(image.shape, self.short_edge))
         self.evidence[number] = evidence.astype(np.float16)
         if len(self.images) > self.most:
             self.stride *= 2
@@ -82,10 +84,11 @@ def segment_video(
     appearance with, and its object segment; None begins from scratch. UserError as amd.training.adaptation.adapt.
     """
     sample = take_sample(observe, open_frames(), settings)
-    appearance = None if method == "motion" else fit_appearance(sample, settings, start)
+    appearance = fit_appearance(sample, settings, start) if method != "motion" and sample.images else None
     opinions = Opinions(appearance, method, settings)
-    said = [opinions.of(sample.images[number], sample.evidence[number]) for number in sample.images]
-    verdict = judge_video(said, settings.confidence)
+    verdict = judge_video(
+        [opinions.of(sample.images[number], sample.evidence[number]) for number in sample.images], settings.confidence
+    )
     known = sample.evidence if verdict.sure else {}
     wanted = lambda number: verdict.sure and number not in known
     for number, (image, evidence) in enumerate(observe(open_frames(), wanted)):
@@ -97,6 +100,20 @@ def segment_video(
         soft = fuse(said, image, settings)
         confidence = judge_frame(said, settings.confidence)
         yield FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence)
+
+
+def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The floor without learning: each of the frames uint8 H,W,3 with where its flow is not the camera's, bool H,W.
+
+    Flow goes to the next frame, from the last frame to the one before; one lone frame gives the empty mask.
+    """
+    before: np.ndarray | None = None
+    frame: np.ndarray | None = None
+    for following in chain(frames, [None]):
+        if frame is not None:
+            other = before if following is None else following
+            yield frame, np.zeros(frame.shape[:2], bool) if other is None else flow_outliers(frame, other)
+        before, frame = frame, following
 
 
 def take_sample(observe: Observe, frames: Iterable[np.ndarray], settings: Fused) -> Sample:
@@ -111,7 +128,7 @@ def take_sample(observe: Observe, frames: Iterable[np.ndarray], settings: Fused)
 def fit_appearance(sample: Sample, settings: Fused, start: tuple[AMD, int] | None = None) -> "Appearance":
     """An AMD adapted to the sample's evidence."""
     images = torch.from_numpy(np.stack(list(sample.images.values()))).permute(0, 3, 1, 2)
-    size = tuple(images.shape[2:])
+    size = (images.shape[2], images.shape[3])
     evidence = np.stack([resized(e.astype(np.float32), size) for e in sample.evidence.values()])
     clip = Clip(images, torch.empty(0, 2, dtype=torch.int64), torch.from_numpy(evidence).half())
     model, segment = start or (from_scratch(settings), OBJECT)
@@ -137,7 +154,7 @@ class Appearance:
     def probability(self, image: np.ndarray) -> np.ndarray:
         """The object's probability float32 h,w of a frame uint8 H,W,3, at the size of the fit."""
         device = next(self.model.parameters()).device
-        size = small_size(*image.shape[:2], self.settings.short_edge or min(image.shape[:2]))
+        size = small_size(image.shape, self.settings.short_edge or min(image.shape[:2]))
         pixels = torch.from_numpy(resized(image, size)).to(device).permute(2, 0, 1)[None].float() / 255
         precision = fastest_precision(self.settings.precision, device)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):

@@ -20,12 +20,11 @@ Opinion = tuple[float, np.ndarray]  # a weight, and a probability float32 h,w
 
 def fuse(opinions: Sequence[Opinion], image: np.ndarray, settings: Fused) -> np.ndarray:
     """The object's probability float32 H,W in a frame uint8 H,W,3: the opinions' mean, smoothed."""
-    height, width = image.shape[:2]
-    size = small_size(height, width, settings.short_edge)
+    size = small_size(image.shape, settings.short_edge)
     mean = mean_of(opinions, size)
     if settings.crf is not None:
         mean = refine(mean, resized(image, size), settings.crf)
-    return resized(mean, (height, width))
+    return resized(mean, (image.shape[0], image.shape[1]))
 
 
 def mean_of(opinions: Sequence[Opinion], size: tuple[int, int] | None = None) -> np.ndarray:
@@ -35,8 +34,9 @@ def mean_of(opinions: Sequence[Opinion], size: tuple[int, int] | None = None) ->
     return sum(weight / total * resized(values, size) for weight, values in opinions)
 
 
-def small_size(height: int, width: int, short_edge: int) -> tuple[int, int]:
-    """Height and width of a frame whose short edge is `short_edge`; a smaller frame keeps its size."""
+def small_size(shape: tuple[int, ...], short_edge: int) -> tuple[int, int]:
+    """Height and width at which a frame of `shape` H,W,... has the short edge given; a smaller frame keeps its size."""
+    height, width = shape[:2]
     scale = min(1.0, short_edge / min(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from amd.config.fused import FIT, Confidence, Fused
-from amd.inference.fused import FrameMask, Sample, segment_video
+from amd.evaluation.baselines import flow_outliers
+from amd.inference.fused import FrameMask, Sample, flow_video, segment_video
 from amd.inference.fusion import fuse, mean_of, resized, small_size
 
 PLAIN = Fused(crf=None, short_edge=24)
@@ -86,9 +87,9 @@ def test_the_crf_takes_a_mask_to_the_images_edge() -> None:
 
 
 def test_small_sizes_keep_the_shape_and_never_enlarge() -> None:
-    assert small_size(480, 854, 120) == (120, 214)
-    assert small_size(1920, 1080, 120) == (213, 120)
-    assert small_size(50, 60, 120) == (50, 60)
+    assert small_size((480, 854, 3), 120) == (120, 214)
+    assert small_size((1920, 1080), 120) == (213, 120)
+    assert small_size((50, 60), 120) == (50, 60)
     assert resized(np.arange(12, dtype=np.float32).reshape(2, 6), (1, 3)).tolist() == [[3.5, 5.5, 7.5]]
 
 
@@ -163,9 +164,24 @@ def test_a_frame_that_would_be_masked_all_over_is_refused_alone() -> None:
 
 
 def test_one_frame_has_no_motion() -> None:
-    found = run(1, Known(lambda number: np.zeros((48, 72))))
+    def observe(frames: Iterable[np.ndarray], wanted: Callable[[int], bool]) -> Iterator[tuple[np.ndarray, None]]:
+        return ((frame, None) for frame in frames)
+
+    found = run(1, observe)
     assert len(found) == 1
     assert not found[0].mask.any()
+    assert "one frame alone" in found[0].confidence.reason
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_the_floor_is_the_baselines_mask_of_every_frame(frames: int) -> None:
+    images = [picture(number)[0] for number in range(frames)]
+    found = list(flow_video(images))
+    assert all(image is given for (image, _), given in zip(found, images, strict=True))
+    for number, (image, mask) in enumerate(found):
+        other = number + 1 if number + 1 < frames else number - 1
+        expected = flow_outliers(image, images[other]) if other >= 0 else np.zeros((48, 72), bool)
+        assert np.array_equal(mask, expected)
 
 
 def test_limits_are_settings() -> None:
