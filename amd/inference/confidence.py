@@ -42,7 +42,7 @@ def judge_video(frames: Iterable[list[Opinion]], limits: Confidence) -> Confiden
     """Of a video, from the opinions on a sample of its frames; all their pixels are taken together."""
     sums = [_sums(opinions) for opinions in frames]
     if not sums:
-        return Confident(0.0, 0.0, 0.0, "no confident object in the video: one frame alone has no motion")
+        return Confident(0.0, 0.0, 0.0, "no confident object in the video: it has no frame")
     return _judged(*_measures(np.sum(sums, axis=0)), limits, "the video")
 
 

@@ -1,14 +1,15 @@
 """The main way from a video to masks: motion evidence, appearance fitted to it, both fused, and how sure that is.
 
 Input: a way to read the frames from the start, and motion evidence of them. Output: a FrameMask per frame, in order.
-The video is read twice, in memory that does not grow with its length: first for frames spread evenly over all of it,
-to which the appearance of an AMD is fitted and which tell whether there is an object at all; then frame by frame.
+The video is read twice, in memory that does not grow with its length: first for its evidence, and for frames spread
+evenly over all of it, to which the appearance of an AMD is fitted and which tell whether there is an object at all;
+then frame by frame.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from amd.config.fused import Fused
 from amd.evaluation.baselines import flow_outliers
 from amd.inference.confidence import Confident, judge_frame, judge_video
 from amd.inference.fusion import THRESHOLD, Opinion, fuse, resized, small_size
+from amd.inference.spool import Spool
 from amd.models.amd import AMD, Architecture
 from amd.models.precision import fastest_precision
 from amd.training.adaptation import adapt
@@ -25,16 +27,8 @@ from amd.training.draws import Clip
 
 OBJECT = 1  # the segment of a model from scratch that evidence makes the object
 
-Method = Literal["fused", "motion", "amd"]
-
-
-class Observe(Protocol):
-    """Motion evidence of a video's frames."""
-
-    def __call__(
-        self, frames: Iterable[np.ndarray], wanted: Callable[[int], bool]
-    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Each of the frames uint8 H,W,3, with its evidence float32 h,w in [0, 1] where its number is wanted."""
+Method = Literal["fused", "motion", "amd"]  # whose opinion counts: of both, of motion, of AMD's appearance
+Evidence = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]  # of frames uint8 H,W,3, in order: float32 h,w each
 
 
 @dataclass(frozen=True)
@@ -42,64 +36,59 @@ class FrameMask:
     """What is said of one frame."""
 
     image: np.ndarray  # uint8 H,W,3
-    soft: np.ndarray  # float32 H,W: the object's probability
+    soft: np.ndarray  # float32 H,W: the object's probability; 0 where the video is refused
     mask: np.ndarray  # bool H,W; empty where the frame or the video is refused
     confidence: Confident
 
 
 @dataclass
 class Sample:
-    """Frames of a video with their evidence, spread evenly over it, at most `most` of them."""
+    """Frames spread evenly over a video, at most `most` of them, by their numbers."""
 
     most: int
     short_edge: int
     stride: int = 1
-    images: dict[int, np.ndarray] = field(default_factory=dict)  # by number; uint8 h,w,3
-    evidence: dict[int, np.ndarray] = field(default_factory=dict)
+    images: dict[int, np.ndarray] = field(default_factory=dict)  # uint8 h,w,3
 
-    def wanted(self, number: int) -> bool:
-        """Whether a frame is to be kept, as things are."""
-        return number % self.stride == 0
-
-    def add(self, number: int, image: np.ndarray, evidence: np.ndarray) -> None:
-        """Keep a frame; when there are too many, every second one is dropped and half as many are wanted."""
-        self.images[number] = resized(image, small_size(image.shape, self.short_edge))
-        self.evidence[number] = evidence.astype(np.float16)
-        if len(self.images) > self.most:
-            self.stride *= 2
-            for dropped in [number for number in self.images if number % self.stride]:
-                del self.images[dropped], self.evidence[dropped]
+    def watch(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The frames as they come; when too many are kept, every second one is dropped and half as many are taken."""
+        for number, image in enumerate(frames):
+            if number % self.stride == 0:
+                self.images[number] = resized(image, small_size(image.shape, self.short_edge))
+            if len(self.images) > self.most:
+                self.stride *= 2
+                self.images = {n: kept for n, kept in self.images.items() if n % self.stride == 0}
+            yield image
 
 
 def segment_video(
     open_frames: Callable[[], Iterable[np.ndarray]],
-    observe: Observe,
+    evidence: Evidence,
     settings: Fused,
     method: Method = "fused",
     start: tuple[AMD, int] | None = None,
 ) -> Iterator[FrameMask]:
     """A FrameMask for each of the frames uint8 H,W,3 of a video, which `open_frames` gives from the start.
 
-    `method` says whose opinion counts: motion's alone, appearance's alone, or both. `start` is an AMD to begin
-    appearance with, and its object segment; None begins from scratch. UserError as amd.training.adaptation.adapt.
+    `start` is an AMD to begin appearance with, and its object segment; None begins from scratch. UserError as
+    amd.training.adaptation.adapt.
     """
-    sample = take_sample(observe, open_frames(), settings)
-    appearance = fit_appearance(sample, settings, start) if method != "motion" and sample.images else None
-    opinions = Opinions(appearance, method, settings)
-    verdict = judge_video(
-        [opinions.of(sample.images[number], sample.evidence[number]) for number in sample.images], settings.confidence
-    )
-    known = sample.evidence if verdict.sure else {}
-    wanted = lambda number: verdict.sure and number not in known
-    for number, (image, evidence) in enumerate(observe(open_frames(), wanted)):
-        if not verdict.sure:
-            nothing = np.zeros(image.shape[:2], np.float32)
-            yield FrameMask(image, nothing, nothing > THRESHOLD, verdict)
-            continue
-        said = opinions.of(image, evidence if evidence is not None else known[number])
-        soft = fuse(said, image, settings)
-        confidence = judge_frame(said, settings.confidence)
-        yield FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence)
+    with Spool() as moves:
+        sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
+        for values in evidence(sample.watch(open_frames())):
+            moves.add(values)
+        appearance = fit_appearance(sample, moves, settings, start) if method != "motion" and sample.images else None
+        opinions = Opinions(appearance, method, settings.appearance)
+        verdict = judge_video(
+            [opinions.of(image, moves[number]) for number, image in sample.images.items()], settings.confidence
+        )
+        for number, image in enumerate(open_frames()):
+            if not verdict.sure:
+                yield _nothing(image, verdict)
+                continue
+            said = opinions.of(image, moves[number])
+            soft, confidence = fuse(said, image, settings), judge_frame(said, settings.confidence)
+            yield FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence)
 
 
 def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -116,21 +105,12 @@ def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.nd
         before, frame = frame, following
 
 
-def take_sample(observe: Observe, frames: Iterable[np.ndarray], settings: Fused) -> Sample:
-    """Frames spread over a whole video, with their evidence."""
-    sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
-    for number, (image, evidence) in enumerate(observe(frames, sample.wanted)):
-        if evidence is not None and sample.wanted(number):
-            sample.add(number, image, evidence)
-    return sample
-
-
-def fit_appearance(sample: Sample, settings: Fused, start: tuple[AMD, int] | None = None) -> "Appearance":
-    """An AMD adapted to the sample's evidence."""
+def fit_appearance(sample: Sample, moves: Spool, settings: Fused, start: tuple[AMD, int] | None = None) -> "Appearance":
+    """An AMD adapted to what moves in a sample of frames."""
     images = torch.from_numpy(np.stack(list(sample.images.values()))).permute(0, 3, 1, 2)
     size = (images.shape[2], images.shape[3])
-    evidence = np.stack([resized(e.astype(np.float32), size) for e in sample.evidence.values()])
-    clip = Clip(images, torch.empty(0, 2, dtype=torch.int64), torch.from_numpy(evidence).half())
+    evidence = torch.from_numpy(np.stack([resized(moves[number], size) for number in sample.images]))
+    clip = Clip(images, torch.empty(0, 2, dtype=torch.int64), evidence.half())
     model, segment = start or (from_scratch(settings), OBJECT)
     return Appearance(adapt(model, clip, settings.fit, segment), segment, settings.fit)
 
@@ -168,10 +148,14 @@ class Opinions:
 
     appearance: Appearance | None
     method: Method
-    settings: Fused
+    share: float  # of the appearance, where both count
 
     def of(self, image: np.ndarray, evidence: np.ndarray) -> list[Opinion]:
         """Weights with probabilities h,w: of the evidence, and of the appearance where it was fitted."""
-        share = {"fused": self.settings.appearance, "motion": 0.0, "amd": 1.0}[self.method]
-        said = [(1 - share, evidence.astype(np.float32))]
+        share = {"fused": self.share, "motion": 0.0, "amd": 1.0}[self.method]
+        said = [(1 - share, evidence)]
         return said if self.appearance is None else [*said, (share, self.appearance.probability(image))]
+
+
+def _nothing(image: np.ndarray, verdict: Confident) -> FrameMask:
+    return FrameMask(image, np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], bool), verdict)

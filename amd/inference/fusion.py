@@ -31,7 +31,7 @@ def mean_of(opinions: Sequence[Opinion], size: tuple[int, int] | None = None) ->
     """The mean of opinions under their weights, at `size` (height, width), else at that of the last."""
     size = size or opinions[-1][1].shape
     total = sum(weight for weight, _ in opinions)
-    return sum(weight / total * resized(values, size) for weight, values in opinions)
+    return np.stack([weight / total * resized(values, size) for weight, values in opinions]).sum(0, dtype=np.float32)
 
 
 def small_size(shape: tuple[int, ...], short_edge: int) -> tuple[int, int]:
