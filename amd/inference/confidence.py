@@ -1,10 +1,11 @@
 """Whether there is an object to show: in a video as a whole, and in one frame of it.
 
-Input: what evidence and appearance say, and their fused mask. Output: a Confident, which says why where it is not sure.
-Three measures, each from 0 to 1:
+Input: opinions on the frames, the first of them the evidence's, the second, where there is one, the appearance's.
+Output: a Confident, which says why where it is not sure. Three measures, each from 0 to 1:
 
 - area: the share of the frame that is masked. What fills most of it is the scene: the camera's motion was misjudged.
-- decided: how far the mask is from a half on average. What is noise moves everywhere a little, and nowhere surely.
+- decided: how far evidence is from a half where it says that something moves. Of noise and of a still scene before a
+  moving camera it says "perhaps"; of objects it says "surely".
 - agreement: the overlap of evidence and appearance. Where motion is mistaken it comes and goes on things that look like
   the rest of the scene, and appearance cannot learn it.
 """
@@ -57,18 +58,19 @@ def judge_frame(opinions: list[Opinion], limits: Confidence) -> Confident:
 
 
 def _sums(opinions: list[Opinion]) -> np.ndarray:
-    """What the measures are ratios of: pixels, masked ones, their decidedness, overlap and union of the opinions."""
+    """What the measures are ratios of, as one frame adds to them."""
     mean = mean_of(opinions)
-    masked = mean > THRESHOLD
-    maps = [resized(values, mean.shape) for _, values in opinions]
+    maps = [resized(values, (mean.shape[0], mean.shape[1])) for _, values in opinions]
+    moving = maps[0][maps[0] > THRESHOLD]
     overlap, union = np.minimum.reduce(maps).sum(), np.maximum.reduce(maps).sum()
-    return np.array([mean.size, masked.sum(), (2 * mean[masked] - 1).sum(), overlap, union], np.float64)
+    masked = np.count_nonzero(mean > THRESHOLD)
+    return np.array([masked, mean.size, (2 * moving - 1).sum(), moving.size, overlap, union], np.float64)
 
 
 def _measures(sums: np.ndarray) -> tuple[float, float, float]:
-    pixels, masked, decided, overlap, union = sums
-    ratio = lambda part, whole: float(part / whole) if whole else 0.0
-    return ratio(masked, pixels), ratio(decided, masked), ratio(overlap, union)
+    """Area, decidedness and agreement; 0 where there is nothing to measure."""
+    area, decided, agreement = (float(part / whole) if whole else 0.0 for part, whole in sums.reshape(3, 2))
+    return area, decided, agreement
 
 
 def _judged(area: float, decided: float, agreement: float, limits: Confidence, where: str) -> Confident:

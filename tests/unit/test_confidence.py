@@ -19,7 +19,7 @@ def test_measures_by_hand() -> None:
     appearance = opinion([0.8, 0.6, 0.4, 0.0])
     found = judge_frame([evidence, appearance], LIMITS)  # means 0.9, 0.6, 0.2, 0.1: two are masked
     assert found.area == pytest.approx(0.5)
-    assert found.decided == pytest.approx((0.8 + 0.2) / 2)
+    assert found.decided == pytest.approx((1.0 + 0.2) / 2)  # of the evidence, which says that two move
     assert found.agreement == pytest.approx((0.8 + 0.6) / (1.0 + 0.6 + 0.4 + 0.2))
     assert found.sure
     assert found.value == pytest.approx(found.decided * found.agreement)
@@ -52,7 +52,7 @@ def test_what_is_refused(evidence: list[float], appearance: list[float], reason:
 
 
 def test_opinions_of_other_sizes_and_weights() -> None:
-    evidence = opinion([1.0, 0.0], weight=0.0)
+    evidence = opinion([0.9, 0.0], weight=0.0)
     appearance = opinion([0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0])
     found = judge_frame([evidence, appearance], LIMITS)
     assert found.area == pytest.approx(0.5)  # the appearance alone has a say in the mask
