@@ -38,6 +38,7 @@ from amd.models.loading import open_model
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, run_lock, write_json
 from amd.training.adaptation import adapt, sample_pairs
+from amd.training.draws import Clip
 from stages import predict
 
 SMALL = Architecture("small", 5, 4, 0.1, "small", 64, 64)
@@ -355,10 +356,10 @@ def test_adaptation_draws_pairs_of_adjacent_frames_alone(
 ) -> None:
     drawn = []
 
-    def watched(model: AMD, images: list[np.ndarray], settings) -> AMD:
-        pairs = zip(images, images[settings.gap :], strict=False)  # what adapt may draw
-        drawn.extend((read_number(first), read_number(second)) for first, second in pairs)
-        return adapt(model, images, settings)
+    def watched(model: AMD, clip: Clip, settings) -> AMD:
+        numbers = [read_number(image.permute(1, 2, 0).numpy()) for image in clip.images]
+        drawn.extend((numbers[first], numbers[second]) for first, second in clip.pairs)
+        return adapt(model, clip, settings)
 
     monkeypatch.setattr("amd.training.adaptation.adapt", watched)
     run(encode(tmp_path / "clip.mp4", frames=20), checkpoint, tmp_path / "out", adapt=1)
