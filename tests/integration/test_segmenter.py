@@ -501,7 +501,7 @@ def test_a_photo_is_segmented_as_it_is_displayed(name: str, orientation: int, ch
 
 
 def segmented_alone(image: np.ndarray, checkpoint: Path) -> np.ndarray:
-    model, info = load_checkpoint(checkpoint)
+    model, info = open_model(checkpoint)
     return soft_masks(model, torch.from_numpy(image), info.short_edge).argmax(0).numpy() == SEGMENT
 
 
