@@ -192,7 +192,7 @@ def object_segment(info: ModelInfo, chosen: int | None = None) -> int:
 
 def weights_hash(model: nn.Module) -> str:
     """SHA-256 of the architecture and every weight: two models of one hash give the same masks."""
-    digest = hashlib.sha256(json.dumps(model.architecture.to_dict(), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(asdict(model.architecture), sort_keys=True).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
