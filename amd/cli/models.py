@@ -1,4 +1,4 @@
-"""`amd models` and `amd import`: registered models, and the reference's weights."""
+"""`amd models` and `amd import`: registered models, and the weights of other projects."""
 
 from pathlib import Path
 
@@ -11,13 +11,14 @@ def add(subparsers: Commands) -> None:
     _models(subparsers)
 
 
-def import_(reference: Path, out: Path) -> None:
-    """The published reference's weights as a checkpoint."""
-    from amd.models.loading import import_reference
+def import_(file: Path, out: Path, videos: Path | None, segment: int | None, params: Path | None) -> None:
+    """Another project's weights as a checkpoint."""
+    from amd.training.importing import import_model
 
-    info = import_reference(reference, out)
+    info = import_model(file, out, videos, segment, params)
     architecture = info.architecture
-    print(f"{out}: {architecture.backbone}, {architecture.segments} segments, object segment {info.object_segment}")
+    found = "no object segment yet" if info.object_segment is None else f"object segment {info.object_segment}"
+    print(f"{out}: {architecture.backbone}, {architecture.segments} segments, {found}")
 
 
 def models_list() -> None:
@@ -64,12 +65,24 @@ def models_pull(uri: str, out: Path, pyfunc: bool) -> None:
     print(pull_pyfunc(uri, out) if pyfunc else pull(uri, out))
 
 
+IMPORT = """\
+Rewrite another project's weights as a checkpoint. Code that is pickled in the file is not run.
+
+FILE is the published AMD .pth, or the ResNet of MoCo v2, DenseCL, DINO or torchvision, which a training begins with
+(pretrain.start). Which segment is the object, no file says: give videos to measure it on without labels, or a number.
+"""
+
+
 def _import(subparsers: Commands) -> None:
-    text = "Rewrite the published reference's weights as a checkpoint. Code that is pickled in the file is not run."
-    example = "amd import amd_pretrained.pth --out reference.safetensors"
-    parser = command(subparsers, "import", import_, "the reference's weights as a checkpoint", text, example)
-    parser.add_argument("reference", metavar="REFERENCE.pth", type=Path)
+    example = "amd import amd_pretrained.pth --out reference.safetensors --videos my_videos"
+    parser = command(subparsers, "import", import_, "others' weights as a checkpoint", IMPORT, example)
+    parser.add_argument("file", metavar="FILE", type=Path)
     parser.add_argument("--out", required=True, metavar="CKPT", type=Path, help="the checkpoint, .safetensors")
+    parser.add_argument("--videos", metavar="DIR", type=Path, help="take the segment that moves most in these videos")
+    parser.add_argument("--segment", metavar="K", type=int, help="take segment K for the object")
+    parser.add_argument(
+        "--params", metavar="FILE", type=Path, help="params.yaml whose `model` a backbone begins (default: published)"
+    )
 
 
 def _models(subparsers: Commands) -> None:

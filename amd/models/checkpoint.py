@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from amd.models.amd import AMD, Architecture
+from amd.models.imagenet import read_state
 from amd.models.reference import from_reference
 from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path
@@ -31,7 +31,6 @@ BACKBONES = ("small", "resnet18", "resnet34", "resnet50")
 MOTIONS = ("small", "pwc")
 STRIDES = (4, 8, 16, 32)
 MOST_PIXELS = 8192  # of an edge that a network is to work at: a file's word must not decide over all memory
-REFERENCE_OBJECT_SEGMENT = 1  # what the published code reads (its README says 0)
 REFERENCE_SHORT_EDGE = 392
 
 
@@ -153,26 +152,13 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path | str) -> N
     model.load_state_dict(tensors)
 
 
-def _is_state_dict(state: dict) -> bool:
-    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
-
-
 def load_reference(path: Path | str) -> tuple[AMD, ModelInfo]:
-    """Read the published reference's `.pth` (also with `module.` prefixes, also inside `state_dict`).
+    """Read the published reference's file, with any of the wrappers and prefixes of amd.models.imagenet.read_state.
 
-    Raises UserError for a file that holds pickled code, or whose layout differs, naming the first key.
+    It has no object segment: its README and its code name different ones. Raises UserError for a file that holds
+    pickled code, or whose layout differs, naming the first key.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a damaged file nearly anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: not a plain PyTorch state dict; nothing in it was run ({reason})") from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not _is_state_dict(state):
-        raise UserError(f"{path}: holds no state dict of tensors")
+    state = read_state(path)
     try:
         renamed = from_reference(state)
     except ValueError as error:
@@ -183,9 +169,8 @@ def load_reference(path: Path | str) -> tuple[AMD, ModelInfo]:
     fill(model, renamed, path)
     info = ModelInfo(
         architecture=model.architecture,
-        object_segment=REFERENCE_OBJECT_SEGMENT,
         short_edge=REFERENCE_SHORT_EDGE,
-        lineage={"imported_from": path.name},
+        lineage={"imported_from": Path(path).name},
     )
     return model.eval(), info
 

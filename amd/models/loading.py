@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amd.models.amd import AMD
-from amd.models.checkpoint import ModelInfo, load_checkpoint, load_reference, save_checkpoint
+from amd.models.checkpoint import ModelInfo, load_checkpoint, load_reference
 from amd.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,15 +48,3 @@ def resolve_embedding(uri: str) -> tuple["EmbeddingNetwork", "EmbeddingInfo"]:
     if Path(uri).suffix.lower() == ".safetensors":
         return load_embedding(uri)
     raise UserError(f"{uri}: not an instance embedding; give models:/NAME@ALIAS or a checkpoint .safetensors")
-
-
-def import_reference(path: Path | str, out: Path | str) -> ModelInfo:
-    """Rewrite the published reference's .pth as a checkpoint; returns what the checkpoint says of itself.
-
-    Raises UserError, naming the first missing, unexpected or misshapen key, for any other file.
-    """
-    if Path(out).suffix.lower() != ".safetensors":
-        raise UserError(f"{out}: a checkpoint's name ends in .safetensors; give it that name")
-    model, info = load_reference(path)
-    save_checkpoint(out, model, info)
-    return info
