@@ -8,6 +8,7 @@ from amd.cli.arguments import Commands, command
 def add(subparsers: Commands) -> None:
     """Add the commands."""
     _import(subparsers)
+    _export(subparsers)
     _models(subparsers)
 
 
@@ -19,6 +20,14 @@ def import_(file: Path, out: Path, videos: Path | None, segment: int | None, par
     architecture = info.architecture
     found = "no object segment yet" if info.object_segment is None else f"object segment {info.object_segment}"
     print(f"{out}: {architecture.backbone}, {architecture.segments} segments, {found}")
+
+
+def export(model: str, format: str, out: Path) -> None:
+    """A model's appearance pathway in a format of others."""
+    from amd.inference.export_model import export_model
+
+    difference = export_model(model, format, out)
+    print(f"{out}: images B,3,H,W in [0, 1] to masks B,c,h,w; {difference:.1e} from the model at most")
 
 
 def models_list() -> None:
@@ -83,6 +92,21 @@ def _import(subparsers: Commands) -> None:
     parser.add_argument(
         "--params", metavar="FILE", type=Path, help="params.yaml whose `model` a backbone begins (default: published)"
     )
+
+
+EXPORT = """\
+Write a model's appearance pathway as ONNX or TorchScript: images float32 B,3,H,W in [0, 1] of any batch and size in,
+soft masks float32 B,c,h,w out, at the model's output stride. The file is run again and compared with the model before
+it is written. Its metadata name the object segment and the short edge that images are resized to.
+"""
+
+
+def _export(subparsers: Commands) -> None:
+    example = "amd export models:/amd@champion --format onnx --out amd.onnx"
+    parser = command(subparsers, "export", export, "a model as ONNX or TorchScript", EXPORT, example)
+    parser.add_argument("model", metavar="MODEL", help="see `amd --help`")
+    parser.add_argument("--format", required=True, choices=("onnx", "torchscript"))
+    parser.add_argument("--out", required=True, metavar="FILE", type=Path, help="the file: .onnx, or .pt")
 
 
 def _models(subparsers: Commands) -> None:
