@@ -69,7 +69,6 @@ class Pretrain(Training):
     """Pretraining (paper 4.1)."""
 
     start: str | None  # weights to begin with: models:/NAME/VERSION or a checkpoint; null begins anew
-    pairs: int = Field(ge=1)  # per process
     min_ratio: float = Field(gt=0, le=1)  # of the resize: drawn from [min_ratio, 1]
     min_learning_rate: float = Field(ge=0)
     seed: int = Field(ge=0)
@@ -98,7 +97,7 @@ class Adapt(Section):
     """Test-time adaptation of one video (paper 4.3)."""
 
     iterations: int = Field(ge=0)
-    pairs: int = Field(ge=1)  # per iteration
+    batch_size: int = Field(ge=1)  # frame pairs per iteration
     short_edge: int | None = Field(ge=16)  # frames are resized to this, as in pretraining; null keeps their size
     crop: int | None = Field(ge=16)  # of the resized frames; null takes them whole
     learning_rate: float = Field(gt=0)

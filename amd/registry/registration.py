@@ -5,7 +5,6 @@ Enters: a checkpoint, metrics/vos.json, metrics/pretrain.json, the manifest. Lea
 it through (amd.registry.promotion).
 """
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ from amd.registry.model_card import MANIFEST_TAG, DataFacts, data_facts, model_c
 from amd.registry.packaging import save_pyfunc
 from amd.registry.promotion import champion_evidence, promote_version, verdict_tags
 from amd.runtime.errors import UserError
-from amd.runtime.files import sha256, write_json
+from amd.runtime.files import json_hash, sha256, write_json
 from amd.runtime.registered import (
     CHAMPION,
     CHECKPOINT_TAG,
@@ -48,7 +47,7 @@ from amd.runtime.tracking import Run
 
 TRAINED_BY = ("data", "corpus", "ingest", "shard", "model", "pretrain", "objectness", "predict", "adapt")  # sections
 NO_MATTER = {  # keys that say how, not what, is computed
-    *("workers", "threads", "readers", "runner", "timeout_s", "retries"),
+    *("workers", "threads", "num_workers", "runner", "timeout_s", "retries"),
     *("checkpoint_every", "log_every", "pictures_every"),
 }
 SEEDED = ("pretrain", "adapt")  # whose seeds make another training of the same recipe
@@ -125,13 +124,13 @@ def recipe_hash(values: Mapping[str, Any]) -> str:
     recipe = {
         section: {
             key: value
-            for key, value in values[section].items()
+            for key, value in params.made_with(values, section).items()
             if key not in NO_MATTER and not (section in SEEDED and key == "seed")
         }
         for section in TRAINED_BY
         if section in values
     }
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    return json_hash(recipe)
 
 
 def ensure_model(client: MlflowClient, name: str, description: str) -> None:

@@ -149,6 +149,11 @@ def sha256(path: Path | str) -> str:
     return digest.hexdigest()
 
 
+def json_hash(value: Any) -> str:
+    """Hex SHA-256 of plain data: of its JSON, whatever the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 @contextmanager
 def run_lock(path: Path | str, what: str) -> Iterator[None]:
     """Hold an exclusive lock for one run; UserError at once when another process has it.

@@ -89,7 +89,7 @@ def _draw(frames: Tensor, settings: Adapt, rng: np.random.Generator, device: tor
     height, width = frames.shape[2:]
     crop_height, crop_width = (min(settings.crop or edge, edge) for edge in (height, width))
     firsts, seconds = [], []
-    for number in rng.integers(0, len(frames) - settings.gap, settings.pairs):
+    for number in rng.integers(0, len(frames) - settings.gap, settings.batch_size):
         top, left = rng.integers(height - crop_height + 1), rng.integers(width - crop_width + 1)
         flip = rng.random() < 0.5
         for batch, frame in ((firsts, frames[number]), (seconds, frames[number + settings.gap])):

@@ -13,12 +13,12 @@ from amd.config import Crf, Transfer
 from amd.runtime.errors import UserError
 from amd.transfer.frame import FrameFeatures, to_grid
 from amd.transfer.seeds import find_seeds
-from amd.transfer.video import Segmented, segment_frame
+from amd.transfer.video import SegmentedFrame, segment_frame
 
 
 def segment_annotated(
     frames: Iterable[FrameFeatures], mask: np.ndarray, settings: Transfer, crf: Crf
-) -> Iterator[Segmented]:
+) -> Iterator[SegmentedFrame]:
     """Masks of every frame, the first included, by the first's annotation `mask` bool H,W.
 
     Raises UserError for a mask of another size than the frame, and for one that is empty or leaves no background.

@@ -67,8 +67,8 @@ def recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def blurred(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """An image uint8 H,W,3 under a Gaussian of a drawn width, or as it is."""
-    chosen, deviation = rng.random() < BLUR_CHANCE, rng.uniform(*BLUR)
-    return cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), deviation) if chosen else image
+    chosen, std = rng.random() < BLUR_CHANCE, rng.uniform(*BLUR)
+    return cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), std) if chosen else image
 
 
 def _cropped(
