@@ -1,6 +1,6 @@
 """What each segment is like over training frames (paper, figure 3): `amd objectness`.
 
-Enters: a model and shards of frame pairs. Leaves: a row of amd.data.tables.SEGMENTS per segment, what each label-free
+Input: a model and shards of frame pairs. Output: a row of amd.data.tables.SEGMENTS per segment, what each label-free
 criterion takes for the object and whether they agree, and the figure: entropy, reconstruction error, and the
 segments' places in the frame.
 """

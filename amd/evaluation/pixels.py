@@ -1,4 +1,6 @@
-"""Features at foreground and background pixels: in, a benchmark and what gives features; out, pixels of both sides.
+"""Features at foreground and background pixels.
+
+Input: a benchmark and what gives features. Output: pixels of both sides.
 
 The features are those of an AMD's backbone, of an ImageNet-style ResNet, or maps that were saved: a float array h,w,C
 a frame, <sequence>/<frame>.npy. Pixels are drawn evenly from both sides of every frame.

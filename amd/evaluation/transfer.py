@@ -1,6 +1,6 @@
 """The experiments of Instance Embedding Transfer on a benchmark (sections 4.3 to 4.5, A.2 and A.3).
 
-Enters: sequences, features, the method's settings. Leaves: {"protocol", "published", "mean", "sequences"} with J, and
+Input: sequences, features, the method's settings. Output: {"protocol", "published", "mean", "sequences"} with J, and
 where the paper has it F, by variant; the mean is over sequences. Masks are refined by the CRF where a variant says so;
 the paper's ablations are not.
 """

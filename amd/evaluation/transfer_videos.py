@@ -1,6 +1,6 @@
 """Sequences of a benchmark as Instance Embedding Transfer sees them: looked at once, segmented many times.
 
-Enters: a benchmark's sequence and features (a network with what is to be said of it). Leaves: its seeds, its frames'
+Input: a benchmark's sequence and features (a network with what is to be said of it). Output: its seeds, its frames'
 features from a temporary file as often as an experiment wants them, and scores of masks.
 """
 

@@ -1,6 +1,6 @@
 """`amd segment` with AMD: the object segment of each image, after adaptation to each video where that is wanted.
 
-Enters: a model and what the command says. Leaves: masks of a source, made as amd.inference.segmenter makes them.
+Input: a model and what the command says. Output: masks of a source, made as amd.inference.segmenter makes them.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """`amd segment` with Instance Embedding Transfer: the object of a whole video, by embeddings, objectness and motion.
 
-Enters: an instance embedding network, a source of optical flow, and what the command says. Leaves: masks of a source
+Input: an instance embedding network, a source of optical flow, and what the command says. Output: masks of a source
 at the frames' own size. All frames are looked at before the first mask, so a source that was interrupted starts anew.
 """
 

@@ -1,6 +1,6 @@
 """The appearance pathway (paper 3.1, eq. 1): one image to c soft masks.
 
-Enters: images B,3,H,W in [0, 1]. Leaves: mask logits B,c,h,w, h and w being H and W over the output stride.
+Input: images B,3,H,W in [0, 1]. Output: mask logits B,c,h,w, h and w being H and W over the output stride.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """The instance embedding network (section 3.1): one image to an embedding and a class per pixel.
 
-Enters: images B,3,H,W in [0, 1]. Leaves: embeddings B,64,h,w, in which pixels of one instance are near, and class
+Input: images B,3,H,W in [0, 1]. Output: embeddings B,64,h,w, in which pixels of one instance are near, and class
 logits B,1+classes,h,w, background first; h and w are H and W over the output stride. One dilated residual body, two
 heads. Torch alone, so that a registered model carries it along.
 """

@@ -1,7 +1,7 @@
 """Residual networks that others pretrained on images: an ImageNet-style state dict in, our ResNet out.
 
-Enters: .safetensors or .pth (a plain state dict, also inside `state_dict`, also with `module.` prefixes) whose names
-are torchvision's. Leaves: a backbone without the classifier, in evaluation mode. Pickled code is never run.
+Input: .safetensors or .pth (a plain state dict, also inside `state_dict`, also with `module.` prefixes) whose names
+are torchvision's. Output: a backbone without the classifier, in evaluation mode. Pickled code is never run.
 """
 
 import pickle

@@ -1,6 +1,6 @@
 """Registering an instance embedding: a scored checkpoint becomes a version that says what labels it learned from.
 
-Enters: a checkpoint with its scores on held-out images. Leaves: a version of the registered model with its evidence
+Input: a checkpoint with its scores on held-out images. Output: a version of the registered model with its evidence
 as tags and a model card; the champion when the gates let it through (amd.registry.gates.judge_embedding).
 """
 

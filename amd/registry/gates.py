@@ -1,6 +1,6 @@
 """Gates: whether a new model may take the champion's place, and the reason in words.
 
-Enters: the evidence on both (training loss, label-free J per image and adapted, what J was measured on). Leaves:
+Input: the evidence on both (training loss, label-free J per image and adapted, what J was measured on). Output:
 a verdict. A model passes when its loss and both J are there and finite, and when neither J is below the champion's by
 more than `max_drop`. J are compared only where the same frames were scored by the same protocol: against a champion
 that was scored on something else, no model passes until someone takes the alias away from it.

@@ -1,6 +1,6 @@
 """Registering a model: a checkpoint with its scores becomes a version with evidence, lineage and a model card.
 
-Enters: a checkpoint, metrics/vos.json, metrics/pretrain.json, the manifest. Leaves: a version of the registered model
+Input: a checkpoint, metrics/vos.json, metrics/pretrain.json, the manifest. Output: a version of the registered model
 (amd.registry.packaging) with its evidence as tags, its scores and its card as files; the champion when the gates let
 it through (amd.registry.promotion).
 """

@@ -1,6 +1,6 @@
 """The report of a pipeline run: what its stages left behind, as one HTML file that needs nothing else.
 
-Enters: the contents of the stages' files, read by whoever calls. Leaves: the page, with its pictures, figures, style
+Input: the contents of the stages' files, read by whoever calls. Output: the page, with its pictures, figures, style
 and script inside. Anything that a run lacks is None here and a line there.
 """
 

@@ -1,6 +1,6 @@
 """Activations computed a second time in the backward pass instead of being kept: less memory for more time.
 
-Enters: a network with residual blocks. Of each block only the input is kept; results do not change.
+Input: a network with residual blocks. Of each block only the input is kept; results do not change.
 """
 
 from collections.abc import Callable, Iterator

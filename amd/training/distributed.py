@@ -1,6 +1,6 @@
 """One process or many: process groups, launching with torchrun, and batch norm over all of them.
 
-Enters: torchrun's environment (none for a single process). The same program runs on one CPU, on several GPUs
+Input: torchrun's environment (none for a single process). The same program runs on one CPU, on several GPUs
 and on several nodes; gloo on CPUs, nccl on GPUs.
 """
 

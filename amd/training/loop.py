@@ -1,7 +1,7 @@
 """The training loop: DistributedDataParallel, mixed precision, checks, progress, kill-and-resume.
 
-Enters: an objective (a module from a batch to a loss), a stream of batches whose position can be restored, and
-settings. Leaves: trained weights in the objective, and a history of what was logged. It knows nothing of what is
+Input: an objective (a module from a batch to a loss), a stream of batches whose position can be restored, and
+settings. Output: trained weights in the objective, and a history of what was logged. It knows nothing of what is
 trained; pretraining and supervised fine-tuning are two objectives of it.
 """
 

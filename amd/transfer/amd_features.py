@@ -1,6 +1,6 @@
 """Optical flow from an AMD: its motion pathway's dense flow, the second choice after dense inverse search.
 
-Enters: an AMD, two frames. Leaves: the flow at the frames' own size. The pathway learns from no label; its dense flow
+Input: an AMD, two frames. Output: the flow at the frames' own size. The pathway learns from no label; its dense flow
 is what it reads at every pixel before segments bind it, which its loss does not see.
 """
 

@@ -1,6 +1,6 @@
 """Masks of a video whose first frame is annotated (section 4.5 and A.1).
 
-Enters: the first frame's mask at its image's size, and frames in order. The regions of the first frame's seeds that
+Input: the first frame's mask at its image's size, and frames in order. The regions of the first frame's seeds that
 the mask covers give the foreground's embeddings, those that it does not touch the background's; both stay as they are.
 """
 

@@ -1,6 +1,6 @@
 """A video's masks from the features of its frames (sections 3.3 and 3.4): the entry to the method.
 
-Enters: frames in order, once (see amd.transfer.frame). Leaves: per frame the foreground's probability and mask at the
+Input: frames in order, once (see amd.transfer.frame). Output: per frame the foreground's probability and mask at the
 image's size. The object is the best seed track of the whole video, so all frames are seen before the first mask; in
 between they wait on disk. Memory holds the seeds alone.
 """

@@ -1,4 +1,6 @@
-"""An endless stream of batches, each a function of its number: in, that function; out, batches in order.
+"""An endless stream of batches, each a function of its number.
+
+Input: that function. Output: batches in order.
 
 A resumed stream therefore equals an uninterrupted one, with any number of data workers. Several processes that deal
 consecutive places out to each other read what one process with the whole batch would.

@@ -1,4 +1,6 @@
-"""The training stream of images with labels: in, images on disk; out, an endless stream of augmented batches.
+"""The training stream of images with labels.
+
+Input: images on disk. Output: an endless stream of augmented batches.
 
 Batch n is a function of (seed, n) alone. Process r of p takes its part of every batch, so that p processes with b
 images each read what one process with p x b images would.

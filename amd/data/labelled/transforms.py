@@ -1,4 +1,6 @@
-"""The augmentation of images with labels: in, an image of any size; out, a square crop of it and of its labels.
+"""The augmentation of images with labels.
+
+Input: an image of any size. Output: a square crop of it and of its labels.
 
 light: a random scale, crop and flip, as semantic segmentation is commonly trained. heavy: also the colour jitter, grey
 and blur of contrastive learning (the paper's 4.4 names them; strengths and chances are those of MoCo v2).
