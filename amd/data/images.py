@@ -1,6 +1,4 @@
-"""Images, masks and label maps on disk.
-
-Input: files that nobody vouches for. Output: uint8 and bool arrays.
+"""Images, masks and label maps on disk: in, files that nobody vouches for; out, uint8 and bool arrays.
 
 Pixels are taken as stored: an EXIF orientation is ignored, because annotations are drawn on stored pixels.
 """

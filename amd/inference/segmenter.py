@@ -1,6 +1,6 @@
 """The product: images or a video in, masks of the object out, frame by frame and in bounded memory.
 
-Input: an AMD with its ModelInfo, and a source of frames or a sequence of a benchmark. Output: masks (0 or 255) at
+Enters: an AMD with its ModelInfo, and a source of frames or a sequence of a benchmark. Leaves: masks (0 or 255) at
 the frames' own size, the object segment's probability, an overlay to look at. The object is one segment, chosen
 without labels (paper 3.5); a pixel belongs to its most probable segment.
 """

@@ -1,6 +1,6 @@
 """The validation report: what was found among the inputs, in Markdown that a person reads.
 
-Input: rows of amd.data.tables.MANIFEST. Output: the text of a Markdown file.
+Enters: rows of amd.data.tables.MANIFEST. Leaves: the text of a Markdown file.
 """
 
 from collections import Counter

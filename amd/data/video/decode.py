@@ -1,6 +1,6 @@
 """Frames of one source, in order: strictly sequential decoding with resizing on the way.
 
-Input: a Source (a video file or an ordered folder of images), a short edge and a target rate. Output: an
+Enters: a Source (a video file or an ordered folder of images), a short edge and a target rate. Leaves: an
 iterator of upright RGB frames, the same whichever decoder reads them.
 
 decord reads first; PyAV where decord cannot (AV1, GIF, MPEG-TS, platforms without decord), where frames stay

@@ -1,6 +1,6 @@
 """Which sources a path names: video files, frame folders, or the lines of a split file.
 
-Input: a path from a user. Output: sources in a fixed order, each with an id of its own. What plainly cannot
+Enters: a path from a user. Leaves: sources in a fixed order, each with an id of its own. What plainly cannot
 be read (a link loop, a locked folder, a bad line) is a source too, with its `problem`, so that it is reported
 and stops nothing.
 
