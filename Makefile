@@ -20,7 +20,7 @@ test test-fast: export OMP_NUM_THREADS := 1
 .PHONY: run test test-fast bench faults fuzz lint services services-stop clean
 
 run: $(VENV)/.run
-	python -m stages.lock_files
+	python -m stages.prepare
 	dvc repro
 	python -m stages.summary
 
@@ -70,4 +70,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 
 clean:
 	test ! -d .amd/services || python -m flows.services stop
-	rm -rf data models masks predictions metrics report .amd dvc.lock
+	python -m stages.clean

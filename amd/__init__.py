@@ -9,11 +9,20 @@ if TYPE_CHECKING:
 
     from amd.models.amd import AMD
 
+__version__ = "0.2.0"  # the one place; pyproject.toml reads it from here
+
 # Nothing phones home unless its user says so.
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DVC_NO_ANALYTICS", "true")
+
+# Servers on this machine are reached directly, whatever proxy leads elsewhere; every HTTP library reads these.
+for _name in ("no_proxy", "NO_PROXY"):
+    _hosts = os.environ.get(_name) or os.environ.get(_name.swapcase(), "")
+    _missing = [host for host in ("127.0.0.1", "localhost", "::1") if host not in _hosts.split(",")]
+    if _hosts != "*" and _missing:
+        os.environ[_name] = ",".join(filter(None, [_hosts, *_missing]))
 
 
 def open_model(uri: str, device: str = "cpu") -> "tuple[Module, Any]":

@@ -23,7 +23,7 @@ from amd.data.synthetic.clips import make_corpus
 from amd.models.amd import AMD
 from amd.models.inference import soft_masks
 from amd.models.precision import fastest_precision
-from amd.training.adaptation import adapt
+from amd.training.adaptation import adapt, clip_of, pairs_apart
 from amd.training.losses import view_synthesis_loss
 from benchmarks.clips import frames
 from benchmarks.limits import name
@@ -131,7 +131,8 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
     images = [torch.from_numpy(frame) for frame in frames(*CLIP)]
 
     def work() -> None:
-        adapt(model, [image.numpy() for image in images], settings)
+        pairs = pairs_apart(len(images), settings.gap)
+        adapt(model, clip_of([image.numpy() for image in images], pairs, settings.short_edge), settings)
         for image in images:
             soft_masks(model, image, None)
 

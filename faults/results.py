@@ -4,7 +4,6 @@ Enters: the project's folder. Leaves: a hash per output file of the stages, with
 (durations, rates, memory, dates, a checkpoint's lineage); and problems as lines of text.
 """
 
-import fcntl
 import hashlib
 import json
 import sqlite3
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
+from filelock import lock_descriptor
 from ruamel.yaml import YAML
 from safetensors import safe_open
 
@@ -50,9 +50,7 @@ def leftovers(project: Path) -> Iterator[str]:
         yield f"{path.relative_to(project)} is left"
     for path in [*project.glob(".amd/locks/*"), *project.glob("*.lock"), *project.glob(".dvc/tmp/*lock")]:
         with path.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock_descriptor(file.fileno(), blocking=False):
                 yield f"{path.relative_to(project)} is still locked"
     rwlock = project / ".dvc/tmp/rwlock"  # names processes; DVC passes over those that are dead
     if rwlock.exists() and any(map(psutil.pid_exists, _pids(json.loads(rwlock.read_text() or "{}")))):

@@ -48,7 +48,7 @@ class Outcome:
     missed: bool = False  # never struck in time
     status: int | None = None  # exit status of the command that was disturbed
     log: str = ""
-    mended: bool = False  # DVC left a file of its own half-written, and the next command began with stages.lock_files
+    mended: bool = False  # DVC left a file of its own half-written, and the next command began with stages.prepare
 
 
 @dataclass

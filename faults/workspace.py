@@ -82,11 +82,11 @@ class Workspace:
             )
 
     def mend(self) -> list[str]:
-        """Run `python -m stages.lock_files` in the project; what it says, and RuntimeError where it fails."""
-        command = (sys.executable, "-m", "stages.lock_files")
+        """Run `python -m stages.prepare` in the project; what it says, and RuntimeError where it fails."""
+        command = (sys.executable, "-m", "stages.prepare")
         done = subprocess.run(command, cwd=self.project, env=self.environment(), capture_output=True, text=True)
         if done.returncode != 0:
-            raise RuntimeError(f"stages.lock_files ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+            raise RuntimeError(f"stages.prepare ended with {done.returncode}: {done.stderr.strip()[-300:]}")
         return done.stdout.splitlines()
 
     def log(self, name: str) -> Path:

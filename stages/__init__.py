@@ -17,6 +17,8 @@ from amd.runtime.files import remove_half_written, sha256
 from amd.runtime.logs import event, logged
 from amd.runtime.processes import dvc_process, follow, keep_freed_memory
 from stages.lock_files import keep_lock_files, lock_files
+from stages.owned import at_work, require_owned, this_command
+from stages.project import open_project, require_own_store
 
 if TYPE_CHECKING:
     from amd.runtime.tracking import Run
@@ -28,8 +30,12 @@ announce_interrupts()  # also while a stage's libraries are imported, which take
 
 
 @exit_on_user_error
-def run_stage(name: str, body: Callable[[Params, "Run"], None]) -> None:
-    """Run a stage's body in its MLflow run; being told to end is an interruption like any other."""
+def run_stage(name: str, body: Callable[[Params, "Run"], None], keeps: bool = False) -> None:
+    """Run a stage's body in its MLflow run; being told to end is an interruption like any other.
+
+    `keeps` says that the stage's outputs persist: DVC does not empty them before. UserError for foreign files in them.
+    """
+    require_own_store()
     from amd.config import params_hash
     from amd.runtime.tracking import stage_run  # here: the stages' worker processes import this module too
 
@@ -37,12 +43,17 @@ def run_stage(name: str, body: Callable[[Params, "Run"], None]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if dvc := dvc_process():
         follow(dvc)  # a killed DVC leaves its stage running, which then stands in the next one's way
+    emptied = dvc is not None and not keeps
+    if Path(".dvc").is_dir() and not emptied:
+        with open_project() as project:
+            print("".join(f"{line}\n" for line in require_owned(project, this_command())), end="")
     params = load_params()
     lock = sha256(LOCK) if LOCK.exists() else None
     for folder in FOLDERS:
         remove_half_written(Path(folder))
     with (
         system_errors(),
+        at_work(this_command(), emptied),
         logged(name, params=params_hash(params), dvc_lock=lock),
         stage_run(name, params.model_dump(by_alias=True), input_tags(params)) as run,
     ):

@@ -8,6 +8,7 @@ from typing import Any
 
 from amd.config import Params
 from amd.data.benchmarks.davis import Sequence, open_benchmark
+from amd.evaluation.published import note
 from amd.evaluation.sweep_figure import write_sweep_curve, write_sweep_masks
 from amd.evaluation.vos import LABEL_FREE, score_prediction
 from amd.inference.segmenter import segment_sequence
@@ -31,7 +32,9 @@ def main(params: Params, run: Run) -> None:
     for segments in params.sweep.segments:
         numbers[segments], protocol = evaluate(sequences, segments)
         run.metrics({name: value for name, value in numbers[segments].items() if "_J" in name}, step=segments)
-    published = {"words": "J on DAVIS 2016 falls as c grows (c = 5, 6, 8); training with c < 4 is unstable; no numbers"}
+    words = "J on DAVIS 2016 falls as c grows (c = 5, 6, 8); training with c < 4 is unstable; no numbers"
+    published = {"words": words}
+    published |= note(sequences[0].dataset == "davis2016" and len(sequences) == 20, sequences[0].dataset)
     write_json(REPORT, {"protocol": protocol | LABEL_FREE, "published": published, "segments": numbers})
     write_sweep_curve(CURVE, numbers)
     write_sweep_masks(MASKS, sequences, {segments: PREDICTIONS / f"c{segments}" for segments in numbers})

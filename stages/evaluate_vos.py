@@ -19,7 +19,7 @@ def main(params: Params, run: Run) -> None:
     sequences = open_benchmark(params.data.benchmark, params.data.benchmark_root)
     report, rows = score_run(sequences, PREDICTIONS, params.model.segments)
     report["baselines"], baseline_rows = score_baselines(sequences)
-    report["published"] = published_vos(params.data.benchmark)
+    report["published"] = published_vos(sequences)
     write_json("metrics/vos.json", report)
     write_table("metrics/vos.parquet", SCORES, rows + baseline_rows)
     for prediction, scores in report["summary"].items():

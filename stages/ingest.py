@@ -1,4 +1,7 @@
-"""Stage ingest: every input accepted or rejected, in data/manifest.parquet and, readable, data/manifest.md."""
+"""Stage ingest: every input accepted or rejected, in data/manifest.parquet and, readable, data/manifest.md.
+
+In: the folder of data.videos, or the built-in corpus where that is empty.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +20,16 @@ if TYPE_CHECKING:
 
 MANIFEST_PATH = Path("data/manifest.parquet")
 REPORT_PATH = Path("data/manifest.md")
+BUILT_IN = Path("data/corpus/train")  # the built-in corpus, where nobody gave a video
 MEMORY = Path(".amd/ingest")  # DVC removes a stage's outputs before it runs; what was examined lives here
 
 
 def main(params: Params, run: "Run") -> None:
-    """Examine data.videos; UserError when nothing in it can be used."""
+    """Examine data.videos, or the built-in corpus where it is empty; UserError when nothing in it can be used."""
+    videos = training_videos(Path(params.data.videos))
     with run_lock(".amd/locks/ingest", "ingest"):
         memory = MEMORY / f"{Limits.of(params.ingest, params.shard).key()}.parquet"
-        rows = ingest(Path(params.data.videos), params.ingest, params.shard, memory)
+        rows = ingest(videos, params.ingest, params.shard, memory)
         write_table(MANIFEST_PATH, MANIFEST, rows)
         write_text(REPORT_PATH, validation_report(rows))
     accepted = sum(row["status"] == "accepted" for row in rows)
@@ -32,8 +37,15 @@ def main(params: Params, run: "Run") -> None:
     run.artifact(REPORT_PATH)
     if accepted == 0:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in reason_counts(rows))
-        raise UserError(f"{params.data.videos}: none of {len(rows)} inputs can be used: {reasons}; see {REPORT_PATH}")
-    print(f"ingest: {accepted} of {len(rows)} inputs accepted; {REPORT_PATH} says why")
+        raise UserError(f"{videos}: none of {len(rows)} inputs can be used: {reasons}; see {REPORT_PATH}")
+    print(f"ingest: {accepted} of {len(rows)} inputs of {videos} accepted; {REPORT_PATH} says why")
+
+
+def training_videos(given: Path) -> Path:
+    """What is trained on: `given`, or the built-in corpus where that is an empty folder; hidden names do not count."""
+    if given.is_dir() and all(path.name.startswith(".") for path in given.iterdir()):
+        return BUILT_IN
+    return given
 
 
 if __name__ == "__main__":

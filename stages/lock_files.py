@@ -8,16 +8,19 @@ that DVC accepts is not touched, nor is any while another DVC holds the lock.
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from amd.runtime.errors import exit_on_user_error
 from amd.runtime.files import remove_half_written, write_bytes
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 KEPT = Path(".amd/dvc")  # dvc.lock files as they were when the last stage began, and torn ones
 
 
 def lock_files() -> list[Path]:
     """The dvc.lock of every pipeline of the project; the main one is the last."""
-    return [*sorted(Path().glob("*/dvc.lock")), *Path().glob("dvc.lock")]
+    return [*sorted(Path().glob("pipelines/*/dvc.lock")), *Path().glob("dvc.lock")]
 
 
 def keep_lock_files() -> None:
@@ -28,19 +31,16 @@ def keep_lock_files() -> None:
         write_bytes(_kept(lock), lock.read_bytes())
 
 
-def mend() -> list[str]:
-    """Mend what is torn, if the current folder is a DVC project; a line per file, which says what was done.
+def mend(repo: "Repo") -> list[str]:
+    """Mend what is torn in the project `repo`, the current folder; a line per file, which says what was done.
 
     A dvc.lock becomes what it was when the last stage began; without such a copy it is set aside, and DVC looks at
     every stage again. The register is removed: whoever it named is dead, or found it torn as well.
     """
-    if not Path(".dvc").is_dir():
-        return []
     from dvc.lock import LockError  # here: DVC takes a while to import, and every stage imports this module
-    from dvc.repo import Repo
 
-    lines = []
-    with Repo() as repo, suppress(LockError):
+    lines: list[str] = []
+    with suppress(LockError):
         with repo.lock:
             lines += [_mend_lock_file(lock) for lock in lock_files() if not _accepted_lock_file(lock)]
         lines += _mend_register(Path(repo.tmp_dir), repo.config["core"].get("hardlink_lock", False))
@@ -89,14 +89,3 @@ def _mend_register(folder: Path, hardlink: bool) -> list[str]:
             register.unlink()
             return [f"{register.relative_to(Path.cwd())} was half-written; removed"]
     return []
-
-
-@exit_on_user_error
-def main() -> None:
-    """Mend the DVC project in the current folder; a line per file that was torn."""
-    for line in mend():
-        print(line)
-
-
-if __name__ == "__main__":
-    main()

@@ -43,4 +43,4 @@ def predict(checkpoint: Path, sequences: list[Sequence], settings: Predict, out:
 
 
 if __name__ == "__main__":
-    run_stage("predict", main)
+    run_stage("predict", main, keeps=True)

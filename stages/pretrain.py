@@ -6,6 +6,7 @@ from amd.config import Params
 from amd.runtime.files import read_json, sha256
 from amd.runtime.tracking import Run
 from stages import run_stage
+from stages.start import read_start
 from stages.trainings import run_training, start_file
 
 INDEX = Path("data/shards/index.parquet")
@@ -15,9 +16,12 @@ HISTORY = Path("metrics/pretrain.json")
 
 def main(params: Params, run: Run) -> None:
     """Train, or go on training after an interruption."""
-    start = start_file(params.pretrain.start, "pretrain.start")
+    begin = read_start()
+    start = start_file(begin, "pretrain.start")
     options = {"--index": INDEX, "--out": CHECKPOINT, "--history": HISTORY, "--start": start}
-    run_training("pretrain", params, made_from(params, start), options, lock="pretrain")
+    lineage = {"start": begin} if begin else {}
+    run_training("pretrain", params, made_from(params, start), options, lineage=lineage, lock="pretrain")
+    run.tags({"pretrain.start": begin or "from scratch"})
     run.metrics({key: value for key, value in read_json(HISTORY).items() if key != "curve"})
     run.artifact(HISTORY)
 

@@ -39,4 +39,4 @@ def _totals() -> str:
 
 
 if __name__ == "__main__":
-    run_stage("shard", main)
+    run_stage("shard", main, keeps=True)

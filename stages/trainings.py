@@ -22,9 +22,10 @@ def run_training(
     made_from: Any,
     options: Mapping[str, Any],
     then: Callable[[], object] = lambda: None,
+    lineage: Mapping[str, str] | None = None,
     lock: str | None = None,
 ) -> None:
-    """Run `python -m amd.training TASK` with `options`, the lineage and --state; options that are None are left out.
+    """Run `python -m amd.training TASK` with --state, the lineage, which `lineage` adds to, and the `options` not None.
 
     `made_from` is plain data, what the training is made from, and names the state's folder: a training goes on only
     from a state of the very same. `then` is what the stage makes of the training; an interruption there costs no step
@@ -33,10 +34,10 @@ def run_training(
     """
     key = json_hash([task, made_from])[:16]
     state = STATES / task / key
-    options = {**options, "--state": state / "state.safetensors", "--lineage": json.dumps(input_tags(params))}
-    words = [str(word) for option in options.items() if option[1] is not None for word in option]
+    words = {"--state": state / "state.safetensors", "--lineage": json.dumps(input_tags(params) | dict(lineage or {}))}
+    given = [str(word) for option in (words | dict(options)).items() if option[1] is not None for word in option]
     with run_lock(STATES / "locks" / (lock or key), task):
-        if status := launch("amd.training", [task, *words], getattr(params, task).processes):
+        if status := launch("amd.training", [task, *given], getattr(params, task).processes):
             sys.exit(status)
         then()
         shutil.rmtree(state, ignore_errors=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from amd.config import Params
 from amd.data.benchmarks.davis import open_benchmark
 from amd.data.benchmarks.predictions import masks_folder
-from amd.evaluation.published import PUBLISHED
+from amd.evaluation.published import PUBLISHED, transfer_note
 from amd.evaluation.transfer_videos import open_features
 from amd.evaluation.vos import score_masks
 from amd.runtime.files import write_json
@@ -31,7 +31,7 @@ def main(params: Params, run: Run) -> None:
             "supervision": features.supervision,
         }
         scores[kind] = score_masks(sequences, masks_folder(OUT / kind, params.data.benchmark), origin)
-    write_json(SCORES, _report(scores))
+    write_json(SCORES, _report(scores) | {"published": PUBLISHED["crf"] | transfer_note("crf", sequences)})
     for kind, result in scores.items():
         run.metrics({f"{kind}_{measure}": result["mean"][measure]["mean"] for measure in "JF"})
     run.artifact(SCORES)
@@ -42,7 +42,6 @@ def _report(scores: dict[str, dict]) -> dict:
     names = next(iter(scores.values()))["sequences"]
     return {
         "protocol": {kind: result["protocol"] for kind, result in scores.items()},
-        "published": PUBLISHED["crf"],
         "mean": {kind: result["mean"] for kind, result in scores.items()},
         "sequences": {
             name: {

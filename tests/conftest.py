@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("AMD_SHARED", REPOSITORY.parent / "shared"))
 
 LONG = (  # of tens of seconds and more
-    *("test_pipeline", "test_services", "test_scale_out", "test_interrupt", "test_faults", "test_simulation"),
+    *("test_pipeline", "test_services", "test_scale_out", "test_interrupt", "test_faults"),
     *("test_postgres_s3", "test_fan_out", "test_parity", "test_training", "test_promotion_races", "test_refresh"),
     *("test_evaluate_flow", "test_embedding_training", "test_semantic_training", "test_inbox_flow", "test_sweep"),
 )
@@ -32,6 +32,14 @@ def shared_data() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no real data at {SHARED / 'data'} (set AMD_SHARED)")
     return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of small inputs that are hard to read right; the test is skipped where it is absent."""
+    if not (SHARED / "cases").is_dir():
+        pytest.skip(f"no cases at {SHARED / 'cases'} (set AMD_SHARED)")
+    return SHARED / "cases"
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,56 @@
-"""What the commands' parsers share: a parser whose errors are one line, a command's entry, types of values."""
+"""What a command is: its words, its arguments, each declared once, and the function that they go to by name."""
 
 import argparse
-from collections.abc import Callable
-from typing import NoReturn, TypeAlias
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
 
 from amd.runtime.errors import UserError
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-VIDEO_SETS = "davis2016, segtrackv2, fbms59, youtubevos"
+VIDEO_SETS = "davis2016, segtrackv2, fbms59, youtubevos, builtin-clips, davis-layout"
 IMAGE_SETS = "duts, voc2012, folder"
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument: `flags` and `options` as for argparse's add_argument; `dest` is the name that the function has."""
+
+    flags: tuple[str, ...]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Arguments of which exactly one is given."""
+
+    arguments: tuple[Argument, ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: `summary` stands in the list of commands, `text` and `example` in its own help.
+
+    `call` is a function, or "module:function" of one that is imported when the command runs: help and mistakes in the
+    arguments answer before any library is loaded. It takes every argument by its name. A command with `actions` is a
+    group of commands instead.
+    """
+
+    name: str
+    summary: str
+    text: str
+    example: str
+    call: str | Callable[..., object] = ""
+    arguments: Sequence[Argument | OneOf] = ()
+    actions: "Sequence[Command]" = ()
+
+    def function(self) -> Callable[..., object]:
+        """The function that the arguments go to."""
+        if not isinstance(self.call, str):
+            return self.call
+        module, _, name = self.call.partition(":")
+        return getattr(importlib.import_module(module), name)
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,19 +60,52 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
-def command(
-    subparsers: Commands, name: str, call: Callable[..., None] | None, summary: str, text: str, example: str
-) -> argparse.ArgumentParser:
-    """A command's parser: `summary` stands in the list, `text` and `example` in its own help."""
-    parser = subparsers.add_parser(
-        name,
-        help=summary,
-        description=text,
-        epilog=f"example\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(command=call)
-    return parser
+class PrintCompletion(argparse.Action):
+    """Print the script that completes the command in a shell, which shtab makes of the parsers, and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *values: Any) -> None:
+        import shtab
+
+        shell = values[1]
+        for action in _all_actions(parser):
+            if action.type is Path:
+                action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE  # type: ignore[attr-defined]
+        print(shtab.complete(parser, shell))
+        parser.exit()
+
+
+def argument(*flags: str, **options: Any) -> Argument:
+    """An argument, with the words of argparse's add_argument."""
+    return Argument(flags, options)
+
+
+def one_of(*arguments: Argument) -> OneOf:
+    """Arguments of which exactly one is given."""
+    return OneOf(arguments)
+
+
+def add_commands(parser: argparse.ArgumentParser, commands: Sequence[Command], title: str, metavar: str) -> None:
+    """Give `parser` a parser for every command."""
+    subparsers = parser.add_subparsers(title=title, metavar=metavar, required=True)
+    for command in commands:
+        made = subparsers.add_parser(
+            command.name,
+            help=command.summary,
+            description=command.text,
+            epilog=f"example\n  {command.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if command.actions:
+            add_commands(made, command.actions, "actions", "ACTION")
+            continue
+        made.set_defaults(command=command)
+        for each in command.arguments:
+            if isinstance(each, OneOf):
+                group = made.add_mutually_exclusive_group(required=True)
+                for alternative in each.arguments:
+                    group.add_argument(*alternative.flags, **alternative.options)
+            else:
+                made.add_argument(*each.flags, **each.options)
 
 
 def positive(text: str) -> int:
@@ -50,3 +124,12 @@ def size(text: str) -> float:
     if not 0 < value <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1000")
     return value
+
+
+def _all_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The arguments of a parser and of all below it."""
+    found = list(parser._actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += [below for each in action.choices.values() for below in _all_actions(each)]
+    return found

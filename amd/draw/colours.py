@@ -30,3 +30,9 @@ def colour_wheel(size: int) -> np.ndarray:
 def segment_colour(segment: int) -> str:
     """The colour that a segment has in every figure and picture."""
     return SEGMENT_COLOURS[segment % len(SEGMENT_COLOURS)]
+
+
+def object_colour(number: int) -> tuple[int, int, int]:
+    """The colour, RGB, of the object of an id (from 1): those of segments in turn."""
+    red, green, blue = bytes.fromhex(segment_colour(number - 1).removeprefix("#"))
+    return red, green, blue

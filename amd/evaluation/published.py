@@ -3,11 +3,16 @@
 Sources: Liu et al., The Emergence of Objectness, NeurIPS 2021, with the rows it quotes of others.
 """
 
+from collections.abc import Iterable
+
+from amd.data.benchmarks.sequences import Sequence
+
 FULL = "published, full benchmark"
 
 # Region similarity J, and of what it is the mean. DAVIS defines a mean over sequences; SegTrack v2 and FBMS-59 are
 # mostly given as a mean over frames; the slides pool the pixels of YouTube-VOS.
 COMPARED = {"davis2016": "sequences", "segtrackv2": "frames", "fbms59": "frames", "youtubevos": "pooled"}
+WHOLE = {"davis2016": (20, 1376), "segtrackv2": (14, 976), "fbms59": (59, 720)}  # sequences, annotated frames
 VOS_SIZE = {
     "davis2016": "20 sequences, 1,376 frames",
     "segtrackv2": "14 sequences, 976 frames",
@@ -37,11 +42,24 @@ SALIENCY = {
 }
 
 
-def published_vos(dataset: str) -> dict:
-    """What the papers have for a benchmark: {"size", "average", "J": {method: J}}; empty where they have nothing."""
+def published_vos(sequences: Iterable[Sequence]) -> dict:
+    """What the papers have for a benchmark: {"size", "average", "J": {method: J}}; empty where they have nothing.
+
+    Where the sequences are not all of the benchmark, "note" says so.
+    """
+    sequences = list(sequences)
+    dataset = sequences[0].dataset
     if dataset not in VOS:
         return {}
-    return {"size": VOS_SIZE[dataset], "average": COMPARED[dataset], "J": VOS[dataset]}
+    annotated = sum(frame.truth is not None for sequence in sequences for frame in sequence.frames)
+    ours = f"{len(sequences)} sequences, {annotated} annotated frames"
+    known = {"size": VOS_SIZE[dataset], "average": COMPARED[dataset], "J": VOS[dataset]}
+    return known | note((len(sequences), annotated) == WHOLE[dataset], ours)
+
+
+def note(same: bool, ours: str) -> dict[str, str]:
+    """What has to stand with published numbers where ours are not of the `same` data, but of `ours`."""
+    return {} if same else {"note": f"ours are of other data ({ours}), so the numbers do not compare"}
 
 
 TRAIN, VAL = "DAVIS 2016 train, 30 sequences", "DAVIS 2016 val, 20 sequences"
@@ -67,3 +85,10 @@ PUBLISHED = {
     "annotated": {"source": f"table 5, {VAL}", "crf": {"J": 0.776}},
     "drift": {"source": "figures 6 and 8: plots only"},
 }
+
+
+def transfer_note(name: str, sequences: list[Sequence]) -> dict[str, str]:
+    """The note on PUBLISHED[name] beside numbers of `sequences`; see `note`."""
+    whole = 20 if VAL in PUBLISHED[name]["source"] else 30
+    dataset = sequences[0].dataset
+    return note(dataset == "davis2016" and len(sequences) == whole, f"{len(sequences)} sequences of {dataset}")

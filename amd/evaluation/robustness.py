@@ -20,6 +20,7 @@ from amd.data.benchmarks.sequences import Sequence, visible_names
 from amd.draw.overlay import draw_mask
 from amd.draw.sheet import write_sheet
 from amd.evaluation.corruptions import FRAME_GAP, NORMAL, Version, versions
+from amd.evaluation.published import note
 from amd.evaluation.vos import AS_GIVEN, LABEL_FREE
 from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment
@@ -33,6 +34,7 @@ MEASURES = tuple(
     f"{side}_{measure}" for measure in ("iou", "accuracy") for side in ("foreground", "background", "mean")
 )
 
+YOUTUBE_VALIDATION = 474  # sequences
 # Table 1 of the slides: YouTube-VOS valid, the published AMD.
 PUBLISHED = {
     "dataset": "youtubevos valid",
@@ -89,9 +91,14 @@ def score_robustness(made: list[Version], masks_of: Callable[[str], Masks]) -> d
         raise UserError(f"{folder}: no annotated frame counts there; nothing to score")
     return {
         "protocol": _protocol(made),
-        "published": PUBLISHED,
+        "published": PUBLISHED | note(_is_published(made[0].sequences), made[0].sequences[0].dataset),
         "scores": {version.name: _confusion(version, masks_of(version.name)).scores() for version in made},
     }
+
+
+def _is_published(sequences: list[Sequence]) -> bool:
+    """Whether the published numbers are of these: the validation set of YouTube-VOS 2018."""
+    return sequences[0].dataset == "youtubevos" and len(sequences) == YOUTUBE_VALIDATION
 
 
 def model_masks(uri: str) -> Masks:
@@ -161,7 +168,8 @@ def run_robustness(
 def format_robustness(report: dict) -> str:
     """The table: a line per measure, a column per version of the frames; the published numbers below."""
     published = report["published"]
-    lines = [*_table(report["scores"]), "", f"published ({published['dataset']}):", *_table(published["scores"]), ""]
+    lines = [*_table(report["scores"]), "", f"published ({published['dataset']}):", *_table(published["scores"])]
+    lines += [published["note"], ""] if "note" in published else [""]
     return "\n".join(lines + [f"{key}: {value}" for key, value in report["protocol"].items()])
 
 

@@ -16,11 +16,12 @@ import torch
 
 from amd.data.benchmarks.davis import READERS, open_benchmark
 from amd.data.benchmarks.image_sets import open_images
+from amd.data.benchmarks.predictions import require_frame_size, size_error
 from amd.data.benchmarks.sequences import BenchmarkFrame, read_truth
 from amd.data.images import read_image, read_labels
 from amd.draw.sheet import write_sheet
 from amd.evaluation.metrics import BETA_SQUARED, f_beta, mae
-from amd.evaluation.published import FULL, SALIENCY
+from amd.evaluation.published import FULL, SALIENCY, note
 from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment
 from amd.models.inference import soft_masks
@@ -33,6 +34,7 @@ PUBLISHED = {
     "source": "the paper's table 1: all 5,019 test images of DUTS",
     "methods": {method: {"F": f, "MAE": error} for method, (f, error) in SALIENCY.items()},
 }
+DUTS_TEST = 5019  # images
 COMPARED = "adaptive"  # the paper does not say which of the three its F is; this one uses no truth
 SaliencyMap = Callable[[BenchmarkFrame], np.ndarray]
 
@@ -62,8 +64,7 @@ def score_saliency(frames: list[BenchmarkFrame], saliency: SaliencyMap, origin: 
     for frame in progress(frames, "saliency", unit="images"):
         values, truth = saliency(frame), read_truth(frame)
         if values.shape != truth.shape:
-            size, wanted = (f"{shape[1]}x{shape[0]}" for shape in (values.shape, truth.shape))
-            raise UserError(f"{frame.truth}: the truth has {wanted} pixels, the map {size}; maps have the image's size")
+            raise size_error(frame, f"the map of {frame.name}", values.shape, truth.shape)
         f = f_beta(values, truth) if truth.any() else None
         if f:
             curves.append(f.curve)
@@ -74,7 +75,7 @@ def score_saliency(frames: list[BenchmarkFrame], saliency: SaliencyMap, origin: 
     adaptive = float(np.mean([image["F_adaptive"] for image in images.values() if image["F_adaptive"] is not None]))
     return {
         "protocol": _protocol(len(frames), len(frames) - len(curves), origin),
-        "published": PUBLISHED,
+        "published": dict(PUBLISHED),
         "F": {"adaptive": adaptive, "max": float(curve.max()), "mean": float(curve.mean())},
         "MAE": float(np.mean([image["MAE"] for image in images.values()])),
         "images": images,
@@ -99,6 +100,7 @@ def saved_maps(folder: Path) -> SaliencyMap:
     def saliency(frame: BenchmarkFrame) -> np.ndarray:
         path = folder / f"{frame.name}.png"
         values = read_labels(path)
+        require_frame_size(frame, path, values.shape)
         if values.max() == 1:
             raise UserError(f"{path}: no value above 1, where a map is grey from 0 to 255; write 255 for the object")
         return values / 255
@@ -113,6 +115,7 @@ def evaluate_saliency(
     frames = open_saliency(dataset, root)
     scores = score_saliency(frames, maps, origin)
     scores["protocol"] = {"dataset": dataset} | scores["protocol"]
+    scores["published"] |= note(dataset == "duts" and len(frames) == DUTS_TEST, f"{len(frames)} images of {dataset}")
     if pictures:
         write_saliency_sheet(pictures, frames, maps, {name: image["MAE"] for name, image in scores["images"].items()})
     return scores
@@ -123,15 +126,15 @@ def run_saliency(
     root: Path,
     model: str | None,
     predictions: Path | None,
-    json: Path | None,
+    json_path: Path | None,
     pictures: Path | None = None,
 ) -> None:
     """Score a model or saved maps, print the numbers, and write what is asked for."""
     maps, origin = model_maps(model) if predictions is None else (saved_maps(predictions), "as given")
     scores = evaluate_saliency(dataset, root, maps, origin, pictures)
     print(format_saliency(scores))
-    if json:
-        write_json(json, scores)
+    if json_path:
+        write_json(json_path, scores)
 
 
 def format_saliency(scores: dict[str, Any]) -> str:
@@ -140,6 +143,7 @@ def format_saliency(scores: dict[str, Any]) -> str:
     numbers = f"F {f['adaptive']:.3f} (adaptive), {f['max']:.3f} (max), {f['mean']:.3f} (mean); MAE {scores['MAE']:.3f}"
     rows = ", ".join(f"{method} {row['F']:.3f}/{row['MAE']:.2f}" for method, row in published["methods"].items())
     beside = f"{FULL} ({published['source']}), F/MAE: {rows}"
+    beside += f"\n{published['note']}" if "note" in published else ""
     return "\n".join([numbers, beside, *(f"{key}: {value}" for key, value in scores["protocol"].items())])
 
 

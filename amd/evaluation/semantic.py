@@ -16,10 +16,11 @@ import torch
 
 from amd.data.benchmarks.image_sets import voc2012
 from amd.data.benchmarks.instances import VOID, class_names
+from amd.data.benchmarks.predictions import require_frame_size, size_error
 from amd.data.benchmarks.sequences import BenchmarkFrame
 from amd.data.benchmarks.voc import WHOLE, read_classes
 from amd.data.images import read_image, read_labels
-from amd.evaluation.published import FULL
+from amd.evaluation.published import FULL, note
 from amd.models.inference import label_map, soft_masks
 from amd.models.loading import open_as
 from amd.models.precision import choose_device
@@ -40,6 +41,7 @@ PUBLISHED = {
     },
 }
 
+VOC_VALIDATION = 1449  # images
 LabelsOf = Callable[[BenchmarkFrame], np.ndarray]  # uint8 H,W
 
 
@@ -81,7 +83,7 @@ def score_semantic(frames: list[BenchmarkFrame], labels_of: LabelsOf, names: lis
     there = [iou for iou in ious if iou is not None]
     return {
         "protocol": _protocol(len(frames), len(names), origin),
-        "published": PUBLISHED,
+        "published": PUBLISHED | note(len(frames) == VOC_VALIDATION, f"{len(frames)} images"),
         "mIoU": float(np.mean(there)),
         "classes_scored": len(there),
         "pixel_accuracy": float(counts.trace() / counts.sum()),
@@ -110,7 +112,14 @@ def network_labels(network: SemanticNetwork, info: SemanticInfo, names: list[str
 
 def saved_labels(folder: Path) -> LabelsOf:
     """Labels that anything produced; a missing file is a UserError that names it."""
-    return lambda frame: read_labels(Path(folder) / f"{frame.name}.png")
+
+    def labels_of(frame: BenchmarkFrame) -> np.ndarray:
+        path = Path(folder) / f"{frame.name}.png"
+        labels = read_labels(path)
+        require_frame_size(frame, path, labels.shape)
+        return labels
+
+    return labels_of
 
 
 def run_semantic(
@@ -158,13 +167,13 @@ def format_semantic(scores: dict[str, Any]) -> str:
         if value is not None
     )
     lines.append(f"{FULL} ({published['source']}): {rows}")
+    lines += [published["note"]] if "note" in published else []
     return "\n".join([*lines, *(f"{key}: {value}" for key, value in scores["protocol"].items())])
 
 
 def _checked(predicted: np.ndarray, truth: np.ndarray, frame: BenchmarkFrame, classes: int) -> np.ndarray:
     if predicted.shape != truth.shape:
-        size, wanted = (f"{shape[1]}x{shape[0]}" for shape in (predicted.shape, truth.shape))
-        raise UserError(f"{frame.truth}: the truth has {wanted} pixels, the prediction of {frame.name} {size}")
+        raise size_error(frame, f"the prediction of {frame.name}", predicted.shape, truth.shape)
     if (largest := predicted.max()) >= classes:
         raise UserError(f"{frame.name}: the prediction has the value {largest}; classes are 0 to {classes - 1}")
     return predicted

@@ -15,7 +15,7 @@ from amd.config import Crf, Transfer
 from amd.data.benchmarks.davis import LEFT_OUT, Sequence
 from amd.data.benchmarks.sequences import read_truth
 from amd.evaluation.embedding_drift import STEPS, annotated_points, drift_of, relative_curves
-from amd.evaluation.published import PUBLISHED
+from amd.evaluation.published import PUBLISHED, transfer_note
 from amd.evaluation.transfer_videos import DescribedSequence, Describer, looked_at, semantic_features
 from amd.runtime.progress import progress
 from amd.transfer.crf import refine
@@ -156,7 +156,7 @@ def report(
             "transfer": settings.model_dump(),
             "crf": crf.model_dump(),
         },
-        "published": PUBLISHED[name],
+        "published": PUBLISHED[name] | transfer_note(name, sequences),
         "mean": mean_over(list(scores.values())),
         "sequences": scores,
     }
@@ -169,7 +169,8 @@ def format_report(name: str, told: dict[str, Any]) -> str:
         published = told["published"].get(variant, {})
         cells = (f"{key} {_shown(value)} (paper {_shown(published.get(key))})" for key, value in scores.items())
         lines.append(f"  {variant:20}" + "  ".join(cells if name != "drift" else map(_shown, scores.values())))
-    return "\n".join([*lines, f"  paper: {told['published']['source']}"])
+    told_note = [f"  {told['published']['note']}"] if "note" in told["published"] else []
+    return "\n".join([*lines, f"  paper: {told['published']['source']}", *told_note])
 
 
 def mean_over(scores: list[Any]) -> Any:

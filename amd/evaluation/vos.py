@@ -276,7 +276,7 @@ def run_score(dataset: str, root: Path, predictions: Path, json_path: Path | Non
     sequences = open_benchmark(dataset, root)
     scores = score_masks(sequences, Path(predictions))
     scores["baselines"] = score_baselines(sequences)[0]
-    scores["published"] = published_vos(dataset)
+    scores["published"] = published_vos(sequences)
     print(format_scores(scores))
     if json_path:
         write_json(json_path, scores)
@@ -299,6 +299,7 @@ def format_scores(scores: dict) -> str:
     if known := scores.get("published"):
         rows = ", ".join(f"{method} {j:.3f}" for method, j in known["J"].items())
         lines.append(f"{FULL} ({known['size']}), J over {known['average']}: {rows}")
+        lines += [known["note"]] if "note" in known else []
     return "\n".join(lines + [f"{key}: {value}" for key, value in scores["protocol"].items()])
 
 

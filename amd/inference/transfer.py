@@ -4,7 +4,8 @@ Input: an instance embedding network, a source of optical flow, and what the com
 at the frames' own size. All frames are looked at before the first mask, so a source that was interrupted starts anew.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,10 +69,12 @@ class TransferMethod:
             warnings = ["one image has no motion; its object is the one of the largest objectness"]
 
         def masked(frames: Iterator[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
+            name_of = frame_names(source)
             with closing(read_frames(source)) as decoded:
                 seen = progress(good_frames(decoded, Segmented()), f"{source.video_id} features", promised, "frames")
                 results = segment_video(self._features(seen, source), settings, self.crf)
-                for frame, result, name in zip(frames, results, frame_names(source), strict=False):
+                for frame, result in zip(frames, results, strict=False):
+                    name = name_of(frame.index)
                     if soft:
                         grey = np.rint(result.probability * 255).astype(np.uint8)
                         write_labels(folder / "soft" / f"{name}.png", grey)
@@ -81,13 +84,14 @@ class TransferMethod:
         return follow_masks(masked, source, folder, overlay, promised), warnings
 
     def _features(self, frames: Iterable[Frame], source: Source) -> Iterator[FrameFeatures]:
-        images = (frame.image for frame in frames)
-        return video_features(images, self.network, self.info.short_edge, self._flow_of(source))
+        names: deque[str] = deque()  # of the frames that are read and whose flow is not
+        flow = FlowFiles(self.flow / source.video_id, iter(names.popleft, None)) if self._reads_flow else self.flow
+        images = _named_images(frames, frame_names(source), names)
+        return video_features(images, self.network, self.info.short_edge, flow)
 
-    def _flow_of(self, source: Source) -> PairFlow | FlowFiles:
-        if isinstance(self.flow, Path):
-            return FlowFiles(self.flow / source.video_id, frame_names(source))
-        return self.flow
+    @property
+    def _reads_flow(self) -> bool:
+        return isinstance(self.flow, Path)
 
 
 def open_transfer(model_uri: str, flow: str | None) -> TransferMethod:
@@ -99,6 +103,13 @@ def open_transfer(model_uri: str, flow: str | None) -> TransferMethod:
     paper = load_profile("paper")
     settings, crf = own_section(info.params, paper.transfer), own_section(info.params, paper.crf)
     return TransferMethod(network, info, settings, crf, *_open_flow(flow), weights_hash(network))
+
+
+def _named_images(frames: Iterable[Frame], name_of: Callable[[int], str], names: deque[str]) -> Iterator[np.ndarray]:
+    """The frames' images; the name of each is put into `names` as it is read."""
+    for frame in frames:
+        names.append(name_of(frame.index))
+        yield frame.image
 
 
 def _open_flow(flow: str | None) -> tuple[PairFlow | Path, str]:

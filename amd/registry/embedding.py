@@ -16,7 +16,7 @@ from amd.registry.registration import Registration, ensure_model, lineage_tags, 
 from amd.runtime.errors import UserError
 from amd.runtime.files import json_hash, sha256
 from amd.runtime.registered import CHAMPION, CHECKPOINT_TAG, MAX_DROP_TAG, SEED_TAG, aliases_of
-from amd.runtime.tracking import Run
+from amd.runtime.tracking import Run, as_default
 
 DESCRIPTION = "Instance embedding learnt from images with instance masks (Instance Embedding Transfer)."
 SUPERVISION_TAG = "supervision"
@@ -56,9 +56,10 @@ def register_embedding(checkpoint: Path, name: str, max_drop: float, run: Run) -
     }
     card = embedding_card(name, info, verdict.reason)
     model_id = log_pyfunc(run, checkpoint, card, info.scores, name)
-    version = client.create_model_version(
-        name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
-    )
+    with as_default(client):
+        version = client.create_model_version(
+            name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
+        )
     entry, verdict = promote_version(client, version, "the stage embedding_register")
     return Registration(name, str(version.version), entry is not None, verdict.reason)
 

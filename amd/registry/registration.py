@@ -43,7 +43,7 @@ from amd.runtime.registered import (
     aliases_of,
     our_versions,
 )
-from amd.runtime.tracking import Run
+from amd.runtime.tracking import Run, as_default
 
 TRAINED_BY = ("data", "corpus", "ingest", "shard", "model", "pretrain", "objectness", "predict", "adapt")  # sections
 NO_MATTER = {  # keys that say how, not what, is computed
@@ -103,9 +103,10 @@ def register(
     if version is None:
         card = model_card(name, info, scores, verdict.reason, data, _trainings(client, name, evidence, tags))
         model_id = log_pyfunc(run, checkpoint, card, scores, name)
-        version = client.create_model_version(
-            name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
-        )
+        with as_default(client):
+            version = client.create_model_version(
+                name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
+            )
     entry, verdict = promote_version(client, version, "the register stage")
     if entry is None and verdict.passed:  # promoted by a run that was interrupted after it
         return Registration(name, str(version.version), True, version.tags[REASON_TAG])
@@ -119,8 +120,8 @@ def _registered_before(client: MlflowClient, name: str, tags: Mapping[str, str])
     return next((version for version in found if same.items() <= version.tags.items()), None)
 
 
-def recipe_hash(values: Mapping[str, Any]) -> str:
-    """SHA-256 of the parameters that decide a training and its scores, but for the seeds."""
+def recipe_hash(values: Mapping[str, Any], start: str | None = None) -> str:
+    """SHA-256 of the parameters that decide a training and its scores, but for the seeds, and of what it began with."""
     recipe = {
         section: {
             key: value
@@ -130,6 +131,7 @@ def recipe_hash(values: Mapping[str, Any]) -> str:
         for section in TRAINED_BY
         if section in values
     }
+    recipe |= {"start": start} if start else {}
     return json_hash(recipe)
 
 
@@ -149,7 +151,10 @@ def lineage_tags(run: Run, info: ModelInfo | EmbeddingInfo, data: DataFacts | No
     tags = run.client.get_run(pipeline).data.tags | tags
     kept = {key: tags[key] for key in ("git.commit", "git.dirty", "params.sha256") if key in tags}
     kept |= {PIPELINE_RUN_TAG: pipeline, "architecture": json.dumps(info.architecture.to_dict())}
-    kept |= {RECIPE_TAG: recipe_hash(info.params), SEED_TAG: str(info.params.get("pretrain", {}).get("seed"))}
+    kept |= {
+        RECIPE_TAG: recipe_hash(info.params, info.lineage.get("start")),
+        SEED_TAG: str(info.params.get("pretrain", {}).get("seed")),
+    }
     return kept | (data.tags() if data else {})
 
 

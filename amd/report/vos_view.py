@@ -137,7 +137,8 @@ def published_table(published: Mapping[str, Any] | None) -> Table | None:
     if not published:
         return None
     rows = [(method, text(j)) for method, j in published["J"].items()]
-    return Table(f"{FULL}: {published['size']}", ("method", f"J over {published['average']}"), rows)
+    words = "; ".join([f"{FULL}: {published['size']}", *filter(None, [published.get("note")])])
+    return Table(words, ("method", f"J over {published['average']}"), rows)
 
 
 def _measures(scores: Mapping[str, Any], sequence: str) -> dict[str, dict[str, Any]]:

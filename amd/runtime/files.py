@@ -1,7 +1,6 @@
-"""Files that are whole or absent: write beside, fsync, rename; hashes and run locks."""
+"""Files that are whole or absent: write beside, fsync, rename; hashes and locks."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -13,9 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout, lock_descriptor
+
 from amd.runtime.errors import UserError
 
 READ_SIZE = 1 << 20
+LOCK_POLL_S = 0.01  # between tries of one that waits
+HALF_WRITTEN = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as tempfile names them
 SEAL = "sha256_of_the_rest"
 
 
@@ -45,7 +48,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success it takes the place of `path`."""
+    """Yield an empty folder beside `path`; on success it takes the place of `path`.
+
+    UserError when a file in `path` has no successor of its name, which would be lost: it is somebody else's.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
@@ -54,6 +60,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         with _claimed(os.open(part, os.O_RDONLY)):
             yield part
             if path.exists():
+                _require_successors(path, part)
                 shutil.rmtree(path)
             part.replace(path)
     except OSError as error:
@@ -63,9 +70,16 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _require_successors(old: Path, new: Path) -> None:
+    lost = sorted(path for path in old.rglob("*") if not path.is_dir() and not (new / path.relative_to(old)).exists())
+    if lost:
+        more = f" and {len(lost) - 1} more" * (len(lost) > 1)
+        raise UserError(f"{lost[0]}{more}: would be lost, as {old} is made anew; move away what is yours, remove {old}")
+
+
 def remove_half_written(folder: Path) -> None:
     """Remove from a folder what killed writers left of `atomic_path` and `atomic_folder`; live ones keep theirs."""
-    for part in folder.glob(".*.part"):
+    for part in filter(lambda path: HALF_WRITTEN.fullmatch(path.name), folder.glob(".*.part")):
         with suppress(OSError), _claimed(os.open(part, os.O_RDONLY)):  # BlockingIOError: somebody writes it
             shutil.rmtree(part) if part.is_dir() else part.unlink()
 
@@ -74,7 +88,8 @@ def remove_half_written(folder: Path) -> None:
 def _claimed(handle: int) -> Iterator[None]:
     """Hold an open file or folder's lock, as a sign that its writer lives; closes it. OSError when another does."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock_descriptor(handle, blocking=False):
+            raise BlockingIOError
         yield
     finally:
         os.close(handle)
@@ -154,17 +169,26 @@ def json_hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-@contextmanager
-def run_lock(path: Path | str, what: str) -> Iterator[None]:
-    """Hold an exclusive lock for one run; UserError at once when another process has it.
+def file_lock(path: Path | str) -> FileLock:
+    """An exclusive lock of processes on the file `path`, which stays; `with` waits for it.
 
-    The kernel drops the lock with its process, so a killed run leaves nothing to clean up.
+    The kernel drops the lock with its process, so a killed one leaves nothing to clean up. It holds between machines
+    where the file system's `flock` does, and is refused (OSError) where there is none.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{what}: another run is at work on it (lock {path}); wait for it to end") from None
+    return FileLock(path, poll_interval=LOCK_POLL_S, fallback_to_soft=False)
+
+
+@contextmanager
+def run_lock(path: Path | str, what: str) -> Iterator[None]:
+    """Hold a `file_lock` for one run; UserError at once when another process has it."""
+    lock = file_lock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"{what}: another run is at work on it (lock {path}); wait for it to end") from None
+    try:
         yield
+    finally:
+        lock.release()

@@ -5,22 +5,25 @@ The run's id is AMD_RUN_ID where a flow or a script sets it, else names the `dvc
 else this process. MLflow's parent run carries it as the tag amd.pipeline, and a flow sets it to its Prefect flow run,
 so that one id leads from any of them to the others.
 
-Processes append under a lock and start a new file at MAX_BYTES, which the standard library's rotation cannot do for
-several of them. A log that cannot be written stops no work.
+Python's logging writes it, with a formatter of our own: a JSON library's would have to be told every field's name and
+place, too. A log that cannot be written stops no work.
 """
 
-import fcntl
 import json
+import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from amd.runtime.files import file_lock
 from amd.runtime.processes import dvc_process, identity
 
 PIPELINE_VARIABLE = "AMD_RUN_ID"
@@ -58,16 +61,7 @@ def logged(stage: str, run: str | None = None, again: str = "dvc repro", **field
 
 def event(name: str, level: str = "info", **fields: Any) -> None:
     """Append one event; `level` is debug, info, warning or error."""
-    line = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "level": level,
-        "event": name,
-        "run": run_id(),
-        "stage": os.environ.get(STAGE_VARIABLE),
-        "pid": os.getpid(),
-    }
-    with suppress(OSError):  # a full disk, or a folder that may only be read
-        _append(json.dumps(line | fields, default=str, ensure_ascii=False).encode(errors="replace") + b"\n")
+    _LOGGER.log(logging.getLevelNamesMapping()[level.upper()], name, extra={"fields": fields})
 
 
 def run_id() -> str:
@@ -78,21 +72,52 @@ def run_id() -> str:
     return f"dvc-{identity(dvc)}" if dvc else f"by-hand-{identity(psutil.Process())}"
 
 
-def _append(line: bytes) -> None:
-    EVENTS.parent.mkdir(parents=True, exist_ok=True)
-    with EVENTS.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if EVENTS.exists() and EVENTS.stat().st_size + len(line) > MAX_BYTES:
-            for number in range(KEPT, 0, -1):
-                older = _numbered(number - 1)
-                if older.exists():
-                    older.replace(_numbered(number))
-        with EVENTS.open("ab") as file:
-            file.write(line)
+class _EventLine(logging.Formatter):
+    """An event as a line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.msg,
+            "run": run_id(),
+            "stage": os.environ.get(STAGE_VARIABLE),
+            "pid": record.process,
+        }
+        return json.dumps(line | record.fields, default=str, ensure_ascii=False)  # type: ignore[attr-defined]
 
 
-def _numbered(number: int) -> Path:
-    return EVENTS.with_suffix(f".{number}.jsonl") if number else EVENTS
+class _EventFile(RotatingFileHandler):
+    """Python's file that rotates, for several processes: every event opens it under a lock of them all."""
+
+    def __init__(self) -> None:
+        super().__init__(EVENTS, backupCount=KEPT, delay=True, encoding="utf-8", errors="replace")
+        self.setFormatter(_EventLine())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.baseFilename, self.maxBytes = str(EVENTS.resolve()), MAX_BYTES  # below the folder that is current now
+        try:
+            with file_lock(EVENTS.with_suffix(".lock")):
+                super().emit(record)
+                self.close()
+        except OSError:  # the lock cannot be had
+            self.handleError(record)
+
+    def rotation_filename(self, default_name: str) -> str:
+        """events.1.jsonl, where Python's own would be events.jsonl.1."""
+        whole, _, number = default_name.rpartition(".")
+        return str(Path(whole).with_suffix(f".{number}.jsonl"))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk, or a folder that may only be read, is passed over; anything else is a mistake here."""
+        error = sys.exc_info()[1]
+        if error and not isinstance(error, OSError):
+            raise error
+
+
+# Made by hand: a library that configures logging would disable a logger of logging.getLogger.
+_LOGGER = logging.Logger("amd.events", logging.DEBUG)
+_LOGGER.addHandler(_EventFile())
 
 
 def _set_environment(values: dict[str, str | None]) -> None:

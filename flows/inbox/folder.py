@@ -11,7 +11,6 @@ for what decodes it.) A job's lock is the kernel's, held by the run and the prog
 of them ends, however it ends, and the next run goes on with what it finds in `working`.
 """
 
-import fcntl
 import os
 import stat
 import time
@@ -22,9 +21,11 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
+from filelock import FileLock, lock_descriptor
+
 from amd.data.video.sources import video_id
 from amd.runtime.errors import UserError
-from amd.runtime.files import read_json, write_json, write_text
+from amd.runtime.files import file_lock, read_json, write_json, write_text
 
 WORKING, DONE, FAILED = "working", "done", "failed"
 CLAIM, REASON, RESULTS, SHEET = OURS = ("claim.json", "reason.txt", "results", "contact_sheet.png")  # in a job's folder
@@ -91,11 +92,8 @@ def _require_own(folder: Path) -> None:
         raise UserError(f"{folder}: another user's folder where the inbox needs one of its own; remove it")
 
 
-@contextmanager
-def _claiming(inbox: Path) -> Iterator[None]:
-    with (inbox / WORKING / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _claiming(inbox: Path) -> FileLock:
+    return file_lock(inbox / WORKING / ".lock")
 
 
 def _settled(inbox: Path, settle_s: float) -> list[Path]:
@@ -162,10 +160,11 @@ def _new_folder(inbox: Path, wanted: str) -> Path:
 
 def _lock(folder: Path, locks: ExitStack) -> int | None:
     """Lock a job's folder; None when another process has it, or has just moved it on."""
-    with suppress(FileNotFoundError, BlockingIOError), ExitStack() as stack:
+    with suppress(FileNotFoundError), ExitStack() as stack:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         stack.callback(os.close, handle)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock_descriptor(handle, blocking=False):
+            return None
         folder.stat()  # what was finished between the two lines above is not there
         locks.push(stack.pop_all())
         return handle

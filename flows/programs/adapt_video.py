@@ -23,7 +23,7 @@ from amd.runtime.errors import UserError, exit_on_user_error, system_errors
 from amd.runtime.files import sha256
 from amd.runtime.processes import keep_freed_memory
 from amd.runtime.tracking import attached_run, nested_run
-from amd.training.adaptation import adapt
+from amd.training.adaptation import adapt, clip_of, pairs_apart
 from stages.receipts import discard, origin, write_receipt
 
 
@@ -52,7 +52,8 @@ def adapt_video(checkpoint: Path, sequence: Sequence, settings: Adapt, out: Path
     model, info = open_as(AMD, checkpoint, "auto")
     images = [read_image(frame.image) for frame in sequence.frames]
     losses: list[float] = []
-    adapted = adapt(model, images, settings, lambda _, loss: losses.append(loss))
+    clip = clip_of(images, pairs_apart(len(images), settings.gap), settings.short_edge)
+    adapted = adapt(model, clip, settings, watch=lambda _, loss: losses.append(loss))
     segment_sequence(adapted, info, sequence, out, sequence.dataset)
     figures = {"seconds": time.monotonic() - started, "iterations": settings.iterations}
     if losses:

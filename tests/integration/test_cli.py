@@ -1,12 +1,16 @@
 """The `amd` command: fast help, one line per mistake, and every command on real files."""
 
+import inspect
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +19,10 @@ import torch
 from clips import encode
 from PIL import Image
 
+import amd
 from amd.cli import main
+from amd.cli.arguments import Command, Parser, add_commands
+from amd.cli.program import COMMANDS
 from amd.config import load_params
 from amd.config.profiles import PROFILES, load_profile, profile_text
 from amd.models.amd import AMD, Architecture
@@ -68,15 +75,60 @@ def davis(root: Path, frames: int = 4) -> Path:
 
 
 def test_help_is_the_manual_and_loads_nothing_heavy() -> None:
-    code = (
-        "import sys; from amd.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: print(*[name for name in ('torch', 'mlflow', 'numpy', 'av') if name in sys.modules])"
-    )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert output.splitlines()[-1] == ""
-    for command in ("segment", "score", "doctor", "import", "models", "profile", "examples"):
-        assert re.search(rf"^ *{command}\b", output, re.MULTILINE)
+    heavy = ("torch", "mlflow", "numpy", "av", "psutil", "filelock", "pydantic", "shtab")
+    for arguments in (["--help"], ["segment", "--help"]):
+        code = (
+            "import sys; from amd.cli import main\n"
+            f"try: main({arguments})\n"
+            f"except SystemExit: print(*[name for name in {heavy} if name in sys.modules])"
+        )
+        output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert output.splitlines()[-1] == ""
+        if arguments == ["--help"]:
+            for command in ("segment", "score", "doctor", "import", "models", "profile", "examples"):
+                assert re.search(rf"^ *{command}\b", output, re.MULTILINE)
+
+
+def test_version_is_the_packages_and_stands_in_one_place(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"amd {amd.__version__}\n"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "amd.__version__"}
+
+
+def leaves(commands: Sequence[Command]) -> Iterator[Command]:
+    for command in commands:
+        yield from leaves(command.actions) if command.actions else [command]
+
+
+@pytest.mark.parametrize("command", leaves(COMMANDS), ids=lambda command: command.name)
+def test_a_commands_function_takes_the_arguments_that_are_declared(command: Command) -> None:
+    """Arguments reach their function by name, so that a declaration is all that a new one needs."""
+    parser = Parser()
+    add_commands(parser, [command], "commands", "COMMAND")
+    (subparsers,) = (action for action in parser._actions if isinstance(action.choices, dict))
+    names = {action.dest for action in subparsers.choices[command.name]._actions} - {"help"}
+    inspect.signature(command.function()).bind(**dict.fromkeys(names))  # TypeError: one is missing, or one too many
+
+
+def test_completion_knows_commands_options_and_files(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "amd.cli", "--print-completion", "bash"]
+    script = tmp_path / "completion.bash"
+    script.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    (tmp_path / "clip.mp4").touch()
+
+    def completed(*words: str) -> set[str]:
+        code = 'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_amd; printf "%s\n" "${COMPREPLY[@]}"'
+        bash = ["bash", "-c", code, str(script), *words]
+        return set(subprocess.run(bash, capture_output=True, text=True, check=True).stdout.split())
+
+    assert completed("amd", "se") == {"segment", "semantic"}
+    assert {"--model", "--method"} <= completed("amd", "segment", "--m")
+    assert completed("amd", "models", "ro") == {"rollback"}
+    assert completed("amd", "segment", "--method", "t") == {"transfer"}
+    assert completed("amd", "segment", "cl") == {"clip.mp4"}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +189,8 @@ def test_an_unwritable_place_is_one_line(checkpoint: Path, capsys: pytest.Captur
     assert "clip.mp4" in fails(capsys, "segment", clip, "--model", checkpoint, "--out", clip / "out")
 
 
-def test_an_interruption_is_one_line_and_130(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_one_line_and_130(number: signal.Signals, checkpoint: Path, tmp_path: Path) -> None:
     clip = encode(tmp_path / "long.mp4", frames=60, size=(480, 360))
     command = [sys.executable, "-m", "amd.cli", "segment", clip, "--model", checkpoint, "--out", "out"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -145,11 +198,79 @@ def test_an_interruption_is_one_line_and_130(checkpoint: Path, tmp_path: Path) -
     while not list(tmp_path.glob("out/*/masks/*.png")):
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("interrupted")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "profile paper --out p.yaml", "doctor videos"])
+def test_a_reader_who_has_had_enough_ends_it_quietly(arguments: str, tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    encode(tmp_path / "videos/clip.mp4", frames=2)
+    reading, writing = os.pipe()
+    os.close(reading)  # before the first word, which is the worst that `head` can do
+    command = [sys.executable, "-m", "amd.cli", *arguments.split()]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert "Traceback" not in ended.stderr
+    assert "BrokenPipe" not in ended.stderr
+    assert "error" not in ended.stderr
+    assert ended.returncode in (0, 128 + signal.SIGPIPE)
+
+
+def test_doctor_fails_when_nothing_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/a.mp4").touch()
+    (tmp_path / "videos/b.mkv").write_text("no video")
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "videos"])
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert told.err.splitlines()[-1] == "error: none of 2 inputs can be used; the reasons stand above"
+    assert "an empty file" in told.out
+
+
+def test_doctor_prints_for_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "my_videos"
+    folder.mkdir()
+    encode(folder / "good_one.mp4")
+    (folder / "empty_[1].mp4").touch()
+    (folder / "photo.heic").touch()
+    main(["doctor", "my_videos"])
+    printed = capsys.readouterr().out
+    assert not re.search(r"^#|\||\\\\|---|^- ", printed, re.MULTILINE)
+    assert re.search(r"^  my_videos/empty_\[1\]\.mp4 +an empty file$", printed, re.MULTILINE)
+    assert "left out 1 file of other formats: photo.heic" in printed
+    (heads,) = [line for line in printed.splitlines() if "promised" in line]
+    (row,) = [line for line in printed.splitlines() if line.strip().startswith("good_one")]
+    assert row.index("96x72") == heads.index("size")
+
+
+def test_doctor_fails_when_an_annotation_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = davis(tmp_path / "davis")
+    truth = root / "Annotations/480p/bear/00001.png"
+    truth.write_bytes(truth.read_bytes()[:30])
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "--dataset", "davis2016", "--root", str(root)])
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert told.err.splitlines()[-1].startswith(f"error: damaged: {truth}: not a readable image")
+    assert "bear" in told.out
+
+
+@pytest.mark.parametrize("wrong", ["Annotations", "predictions"])
+def test_score_blames_the_file_that_is_wrong(wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = davis(tmp_path / "davis")
+    shutil.copytree(root / "Annotations/480p", tmp_path / "predictions")
+    folder = root / "Annotations/480p" if wrong == "Annotations" else tmp_path / "predictions"
+    bad = folder / "bear/00001.png"
+    Image.fromarray(np.zeros((24, 32), np.uint8)).save(bad)
+    line = fails(capsys, "score", "--dataset", "davis2016", "--root", root, "--predictions", tmp_path / "predictions")
+    assert line.startswith(f"error: {bad}: ")
+    assert "32x24" in line
+    assert "64x48" in line
 
 
 def test_score_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

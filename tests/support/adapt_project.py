@@ -67,17 +67,17 @@ def attempts(name: str) -> int:
 
 def receipts() -> dict[str, int]:
     """When each receipt was written."""
-    return {path.stem: path.stat().st_mtime_ns for path in Path("predictions/adapted/done/davis2016").iterdir()}
+    return {path.stem: path.stat().st_mtime_ns for path in Path("predictions/adapted/done/builtin-clips").iterdir()}
 
 
 def written(name: str) -> set[str]:
     """Masks and segments of a video."""
-    return {str(path) for path in Path("predictions/adapted").glob(f"*/davis2016/{name}/*.png")}
+    return {str(path) for path in Path("predictions/adapted").glob(f"*/builtin-clips/{name}/*.png")}
 
 
 def wanted(name: str) -> set[str]:
     """What `written` gives of a finished video."""
-    folders = [f"predictions/adapted/{kind}/davis2016/{name}" for kind in ("masks", "segments")]
+    folders = [f"predictions/adapted/{kind}/builtin-clips/{name}" for kind in ("masks", "segments")]
     return {f"{folder}/{frame:05d}.png" for folder in folders for frame in range(4)}
 
 

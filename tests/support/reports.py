@@ -107,7 +107,7 @@ def write_project(root: Path) -> None:
     folders = {name: root / "predictions" / name for name in SHIFTS}
     sequences = davis2016(root / "heldout")
     vos = score_run(sequences, folders, 5)[0]
-    vos |= {"baselines": score_baselines(sequences)[0], "published": published_vos("davis2016")}
+    vos |= {"baselines": score_baselines(sequences)[0], "published": published_vos(sequences)}
     write_json(root / "metrics/vos.json", vos)
     write_evaluations(root / "metrics")
     curve = [curve_row(iteration) for iteration in (20, 40, 60)]
@@ -122,7 +122,7 @@ def write_project(root: Path) -> None:
     architecture = Architecture("small", 5, 4, 0.1, "small", 128, 128)
     torch.manual_seed(0)
     save_checkpoint(root / "models/amd.safetensors", AMD(architecture), ModelInfo(architecture, 2, 32))
-    text = (REPOSITORY / "params.yaml").read_text()
+    text = re.sub(r"benchmark: \S+", "benchmark: davis2016", (REPOSITORY / "params.yaml").read_text())
     (root / "params.yaml").write_text(re.sub(r"benchmark_root: \S+", "benchmark_root: heldout", text))
 
 

@@ -18,7 +18,7 @@ from flows.evaluate import drift_table, evaluate
 # isort: split
 from prefect.testing.utilities import prefect_test_harness
 
-DAVIS = {"davis2016": "data/corpus/heldout"}
+DAVIS = {"builtin-clips": "data/corpus/heldout"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,23 +66,23 @@ def test_drift_is_told_and_a_fall_is_a_failure(project: Path) -> None:
     runs = evaluations()
     assert [run.info.status for run in runs] == ["FINISHED"] * 4  # of the first, what could be scored is there
     first, same, changed, returned = (run.data.metrics for run in runs)
-    assert first.keys() == {"J.davis2016", "F.davis2016"}
-    assert (same["J.davis2016"], same["drift.davis2016"]) == (first["J.davis2016"], 0.0)
-    change_of_model = changed["J.davis2016"] - first["J.davis2016"]
-    assert changed["drift.davis2016"] == pytest.approx(change_of_model)
-    assert returned["drift.davis2016"] == pytest.approx(-change_of_model)
+    assert first.keys() == {"J.builtin-clips", "F.builtin-clips"}
+    assert (same["J.builtin-clips"], same["drift.builtin-clips"]) == (first["J.builtin-clips"], 0.0)
+    change_of_model = changed["J.builtin-clips"] - first["J.builtin-clips"]
+    assert changed["drift.builtin-clips"] == pytest.approx(change_of_model)
+    assert returned["drift.builtin-clips"] == pytest.approx(-change_of_model)
     assert again == ""
     assert change_of_model != 0.0
     worse, better = (other, back) if change_of_model < 0 else (back, other)
     assert better == ""
-    assert "davis2016: J of models/" in worse
+    assert "builtin-clips: J of models/" in worse
     assert worse.endswith("more than register.max_drop (0)")
     assert [run.data.tags["model.sha256"] for run in runs[1:3]] == [
         sha256(f"models/{name}.safetensors") for name in ("amd", "other")
     ]
     row = drift(runs[2])["rows"][0]
     assert (row["model"], row["last_model"]) == ("models/other.safetensors", "models/amd.safetensors")
-    assert row["last_J"] == first["J.davis2016"]
+    assert row["last_J"] == first["J.builtin-clips"]
 
     Path("data/corpus/heldout/ImageSets/sequences.txt").write_text("clip-0000\n")
     assert outcome("amd", DAVIS) == ""

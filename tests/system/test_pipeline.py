@@ -96,7 +96,7 @@ def test_every_stage_left_what_it_promises(project):
 def test_masks_are_whole_and_consistent(project):
     _, info = open_model(project / "models/amd.safetensors")
     for prediction in ("image", "adapted"):
-        masks = sorted((project / f"predictions/{prediction}/masks/davis2016").rglob("*.png"))
+        masks = sorted((project / f"predictions/{prediction}/masks/builtin-clips").rglob("*.png"))
         assert len(masks) == 2 * 6
         for path in masks:
             mask = np.asarray(Image.open(path))
@@ -113,8 +113,8 @@ def test_scores_carry_their_protocol_and_agree_with_the_score_command(project):
         ours = scores["scores"][prediction]["label-free"]
         assert ours["protocol"]["supervision"] == "none"
         result = run(
-            project, "amd", "score", "--dataset", "davis2016", "--root", "data/corpus/heldout",
-            "--predictions", f"predictions/{prediction}/masks/davis2016", "--json", f"{prediction}.json",
+            project, "amd", "score", "--dataset", "builtin-clips", "--root", "data/corpus/heldout",
+            "--predictions", f"predictions/{prediction}/masks/builtin-clips", "--json", f"{prediction}.json",
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         assert read(project / f"{prediction}.json")["mean"] == ours["mean"]

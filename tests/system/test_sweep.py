@@ -71,7 +71,7 @@ def test_its_scores_are_those_of_its_masks(project: Path, monkeypatch: pytest.Mo
     assert list(report["segments"]) == ["3", "4"]
     assert report["protocol"]["object"].startswith("label-free")
     for segments, numbers in report["segments"].items():
-        masks = Path(f"predictions/sweep/c{segments}/masks/davis2016")
+        masks = Path(f"predictions/sweep/c{segments}/masks/builtin-clips")
         scores = score_masks(davis2016("data/corpus/heldout"), masks)
         assert numbers["label_free_J"] == scores["mean"]["J"]["mean"]
         assert numbers["oracle_J"] >= numbers["label_free_J"]

@@ -110,8 +110,8 @@ def test_predicted_masks_are_those_of_the_method(project, name):
     expected = plain_masks(project, name)
     assert any(mask.any() and not mask.all() for mask in expected)
     for number, mask in enumerate(expected):
-        np.testing.assert_array_equal(read_mask(folder / f"plain/masks/davis2016/{name}/{number:05d}.png"), mask)
-        assert read_mask(folder / f"crf/masks/davis2016/{name}/{number:05d}.png").shape == (HEIGHT, WIDTH)
+        np.testing.assert_array_equal(read_mask(folder / f"plain/masks/builtin-clips/{name}/{number:05d}.png"), mask)
+        assert read_mask(folder / f"crf/masks/builtin-clips/{name}/{number:05d}.png").shape == (HEIGHT, WIDTH)
 
 
 def test_scores_are_those_of_the_masks(project):

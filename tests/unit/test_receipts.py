@@ -19,7 +19,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_receipt_counts_while_nothing_it_stands_for_changed(project: Path) -> None:
     settings = load_params().adapt
-    sequence = open_benchmark("davis2016", "data/corpus/heldout")[0]
+    sequence = open_benchmark("builtin-clips", "data/corpus/heldout")[0]
     out, made_from = Path("predictions/adapted"), origin("checkpoint", sequence, settings)
     for path in map(Path, wanted("clip-0000")):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def test_receipt_counts_while_nothing_it_stands_for_changed(project: Path) -> No
     assert read_receipt(out, sequence, made_from)
     shutil.copy(sequence.frames[0].image, sequence.frames[1].image)
     assert read_receipt(out, sequence, origin("checkpoint", sequence, settings)) is None
-    Path("predictions/adapted/done/davis2016/clip-0000.json").write_text("{")
+    Path("predictions/adapted/done/builtin-clips/clip-0000.json").write_text("{")
     assert read_receipt(out, sequence, made_from) is None
 
 

@@ -149,7 +149,7 @@ def test_the_stage_writes_scores(
     sequences: list[Sequence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ):
     params = YAML(typ="safe").load(request.config.rootpath / "params.yaml")
-    params["data"]["benchmark_root"] = str(tmp_path / "davis")
+    params["data"] |= {"benchmark": "davis2016", "benchmark_root": str(tmp_path / "davis")}
     params["model"]["segments"] = 4
     YAML().dump(params, tmp_path / "params.yaml")
     for kind in ("image", "adapted"):

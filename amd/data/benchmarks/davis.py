@@ -7,6 +7,7 @@ A reader opens no image. What a list file says is not trusted: its names must be
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from amd.data.benchmarks.fbms import fbms59
@@ -49,8 +50,10 @@ def open_benchmark(name: str, root: Path | str, report: Report = refuse, only: s
     return READERS[name](Path(root), report, only)
 
 
-def davis2016(root: Path | str, report: Report = refuse, only: str | None = None) -> list[Sequence]:
-    """DAVIS 2016 at 480p in its original layout: JPEGImages/480p and Annotations/480p.
+def davis2016(
+    root: Path | str, report: Report = refuse, only: str | None = None, name: str = "davis2016"
+) -> list[Sequence]:
+    """DAVIS 2016 at 480p in its original layout, JPEGImages/480p and Annotations/480p, or benchmark `name` laid out so.
 
     The sequences are those of ImageSets/480p/val.txt (the download's), else of ImageSets/sequences.txt
     (a name a line), else every folder of JPEGImages/480p. The protocol leaves out each sequence's first
@@ -58,10 +61,12 @@ def davis2016(root: Path | str, report: Report = refuse, only: str | None = None
     """
     root = Path(root)
     require_layout(root, "DAVIS 2016", (DAVIS_IMAGES, DAVIS_TRUTH), DAVIS_ADVICE)
-    return read_each(_davis_names(root, report), lambda name: _davis_sequence(root, name, report), report, only)
+    return read_each(_davis_names(root, report), lambda each: _davis_sequence(root, each, report, name), report, only)
 
 
 READERS: dict[str, Callable[[Path, Report, str | None], list[Sequence]]] = {
+    "builtin-clips": partial(davis2016, name="builtin-clips"),
+    "davis-layout": partial(davis2016, name="davis-layout"),  # anybody's own clips
     "davis2016": davis2016,
     "fbms59": fbms59,
     "segtrackv2": segtrackv2,
@@ -69,7 +74,7 @@ READERS: dict[str, Callable[[Path, Report, str | None], list[Sequence]]] = {
 }
 
 # What each protocol leaves out, in the words that are stored beside its scores.
-LEFT_OUT = {"davis2016": "first and last frame of every sequence"}
+LEFT_OUT = dict.fromkeys(("builtin-clips", "davis-layout", "davis2016"), "first and last frame of every sequence")
 
 
 def _davis_names(root: Path, report: Report) -> list[str]:
@@ -109,7 +114,7 @@ def _listed_name(path: Path, number: int, line: str, report: Report) -> str | No
     return name
 
 
-def _davis_sequence(root: Path, name: str, report: Report) -> Sequence:
+def _davis_sequence(root: Path, name: str, report: Report, dataset: str) -> Sequence:
     images = files_by_stem(root / DAVIS_IMAGES / name, IMAGE_SUFFIXES, report)
     truths = files_by_stem(root / DAVIS_TRUTH / name, {".png"}, report)
     stems = sorted(images)
@@ -120,4 +125,4 @@ def _davis_sequence(root: Path, name: str, report: Report) -> Sequence:
     require_frames(truths, images, root / DAVIS_IMAGES / name, report)
     ends = {stems[0], stems[-1]}
     frames = tuple(BenchmarkFrame(stem, images[stem], truths.get(stem), stem in ends) for stem in stems)
-    return Sequence(name, frames, "davis2016")
+    return Sequence(name, frames, dataset)

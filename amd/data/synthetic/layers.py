@@ -1,0 +1,130 @@
+"""Layered clips: a few frames of textured layers that move, with exact truth of what moves on its own.
+
+Input: textures (amd.data.synthetic.layer_textures) and a seed. Output: frames, and per frame the mask of the objects.
+No label is needed, so the textures may be frames of any video. What teaches a network to tell objects from scenery is
+that most layers are scenery: poles, bushes and clutter before a moving camera move with its parallax, and are
+background.
+
+Every layer is a picture in the coordinates of the frame at time 0; its motion is a map from pixels of the frame at time
+t back to these (amd.data.synthetic.layer_motion). Layers are drawn in order, later ones in front.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from amd.data.synthetic.layer_motion import Camera, Motion, draw_camera, object_motion, scenery_motion, wobble
+from amd.data.synthetic.layer_shapes import MARGIN, bush, clutter, foliage, object_shape, pole
+from amd.data.synthetic.layer_textures import Textures
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A texture float or uint8 H,W,3 and a cover float32 H,W in [0, 1], both with MARGIN around the frame."""
+
+    texture: np.ndarray
+    cover: np.ndarray
+    motion: Motion
+    role: str  # "object", "scenery", or "shadow", which darkens and is background
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames uint8 RGB N,H,W,3, truth bool N,H,W, and the times of the frames (0 is the middle one's)."""
+
+    frames: np.ndarray
+    truth: np.ndarray
+    times: tuple[float, ...]
+
+
+def draw_clip(
+    textures: Textures, seed: int, times: Sequence[float], size: tuple[int, int] = (240, 428), empty: float = 0.12
+) -> Clip:
+    """Draw the clip of a seed, with frames of `size` (height, width) at `times`, in frames from the middle one.
+
+    A share `empty` of the clips has no object.
+    """
+    rng = np.random.default_rng([seed, 1])
+    camera = draw_camera(rng, size)
+    background = Layer(textures.scene(rng, _padded(size)), np.ones(_padded(size), np.float32), camera.ground, "scenery")
+    layers = _scenery(rng, textures, size, camera)
+    if rng.random() >= empty:
+        layers = _with_objects(rng, textures, size, camera, layers)
+    light = [1 + rng.normal(0, 0.01) * time for time in times] if rng.random() < 0.3 else [1.0] * len(times)
+    frames, truth = zip(*(_frame([background, *layers], time, size) for time in times), strict=True)
+    quality, noise = int(rng.integers(40, 96)), rng.exponential(2.0)
+    seen = [_recorded(rng, image * gain, noise, quality) for image, gain in zip(frames, light, strict=True)]
+    return Clip(np.stack(seen), np.stack(truth), tuple(times))
+
+
+def _padded(size: tuple[int, int]) -> tuple[int, int]:
+    return size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
+
+
+def _scenery(rng: np.random.Generator, textures: Textures, size: tuple[int, int], camera: Camera) -> list[Layer]:
+    """None to four things that stand in the scene, and at times a part of the ground in unsteady motion."""
+    layers = []
+    if rng.random() < 0.2:  # water, grass or leaves in the wind
+        cover = bush(rng, size, rng.uniform(0.3, 1.2))
+        layers.append(Layer(textures.scene(rng, _padded(size)), cover, wobble(rng, size, camera.ground), "scenery"))
+    for _ in range(rng.choice(5, p=(0.2, 0.25, 0.25, 0.2, 0.1))):
+        shape = (pole, clutter, bush, foliage)[rng.choice(4, p=(0.3, 0.3, 0.2, 0.2))]
+        motion = scenery_motion(rng, size, camera)
+        layers.append(Layer(textures.scene(rng, _padded(size)), shape(rng, size), motion, "scenery"))
+    return layers
+
+
+def _with_objects(
+    rng: np.random.Generator, textures: Textures, size: tuple[int, int], camera: Camera, layers: list[Layer]
+) -> list[Layer]:
+    """The layers with one to three objects before them or, in 40 % of the clips, anywhere among them."""
+    layers = list(layers)
+    mixed = rng.random() < 0.4
+    for _ in range(rng.choice((1, 2, 3), p=(0.7, 0.2, 0.1))):
+        cover, extent = object_shape(rng, size)
+        motion = object_motion(rng, size, camera, extent)
+        place = int(rng.integers(len(layers) + 1)) if mixed else len(layers)
+        layers.insert(place, Layer(textures.thing(rng, _padded(size)), cover, motion, "object"))
+        if rng.random() < 0.25:
+            layers.insert(place, _shadow(rng, cover, motion))
+    return layers
+
+
+def _shadow(rng: np.random.Generator, cover: np.ndarray, motion: Motion) -> Layer:
+    """A soft dark copy of an object below it, which moves with it."""
+    rows = np.flatnonzero(cover.max(axis=1) > 0.5)
+    foot, flat = float(rows[-1] if len(rows) else 0), rng.uniform(0.15, 0.5)
+    lean = rng.normal(0, 0.5)  # the shadow is the shape mirrored at its foot, flattened, leaning
+    matrix = np.array([[1, -lean / flat, lean * foot / flat], [0, -1 / flat, foot * (1 + 1 / flat)]], np.float32)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    shadow = cv2.warpAffine(cover, matrix, cover.shape[::-1], flags=flags)
+    shadow = cv2.GaussianBlur(shadow, (0, 0), rng.uniform(1, 4)) * np.float32(rng.uniform(0.2, 0.7))
+    return Layer(np.zeros((*cover.shape, 3), np.uint8), shadow, motion, "shadow")
+
+
+def _frame(layers: list[Layer], time: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The image float32 H,W,3 in [0, 255], and where an object is seen, bool H,W."""
+    image = np.zeros((*size, 3), np.float32)
+    seen = np.zeros(size, np.float32)
+    for layer in layers:
+        x, y = layer.motion.maps(time)
+        x, y = x + MARGIN, y + MARGIN
+        texture = cv2.remap(layer.texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
+        cover = cv2.remap(layer.cover, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        image = cv2.blendLinear(texture, image, cover, 1 - cover)
+        if layer.role != "shadow":
+            seen *= 1 - cover
+        if layer.role == "object":
+            seen += cover
+    return image, seen > 0.5
+
+
+def _recorded(rng: np.random.Generator, image: np.ndarray, noise: float, quality: int) -> np.ndarray:
+    """What a camera makes of a picture: sensor noise and JPEG."""
+    grain = np.empty(image.shape, np.float32)
+    cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
+    cv2.randn(grain, 0, noise)
+    bytes_ = cv2.imencode(".jpg", np.clip(image + grain, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(bytes_[1], cv2.IMREAD_COLOR)

@@ -1,0 +1,72 @@
+"""Layered clips as what the evidence network is trained on: flows and truth on the grid, cached in a folder.
+
+Input: textures, seeds, and the flow settings. Output: files of CHUNK clips each, float16 N,2D+1,h,w: the D flows (x, y)
+of the middle frame as amd.motion.dense gives them, and the share of each cell that an object covers. A file is whole or
+absent, so that an interrupted run goes on where it ended.
+"""
+
+import multiprocessing
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from amd.data.synthetic.layer_textures import Textures
+from amd.data.synthetic.layers import draw_clip
+from amd.motion.dense import FlowSettings, flow_on_grid, grey_frame, grid_size
+from amd.runtime.files import atomic_path
+
+CHUNK = 50  # clips of a file
+
+
+def clip_flows(textures: Textures, seed: int, flow: FlowSettings, empty: float) -> np.ndarray:
+    """float16 2D+1,h,w of the clip of a seed: its middle frame's flows, and the cover of its objects."""
+    height = flow.short_edge
+    size = height, 2 * round(height * 16 / 18)
+    offsets = [sign * gap for gap in flow.gaps for sign in (-1, 1)]
+    clip = draw_clip(textures, seed, sorted([0, *offsets]), size, empty)
+    grey = {
+        short_edge: {time: grey_frame(frame, short_edge) for time, frame in zip(clip.times, clip.frames, strict=True)}
+        for short_edge in {flow.short_edge, flow.far_short_edge}
+    }
+    grid = grid_size(*size, flow.grid)
+    flows = []
+    for offset in offsets:
+        images = grey[flow.short_edge if abs(offset) == 1 else flow.far_short_edge]
+        flows.append(flow_on_grid(images[0], images[offset], flow.finest_scale, grid))
+    truth = clip.truth[clip.times.index(0)].astype(np.float32)
+    truth = cv2.resize(truth, grid[::-1], interpolation=cv2.INTER_AREA)
+    return np.concatenate([*flows, truth[None]]).astype(np.float16)
+
+
+def write_clips(
+    folder: Path, textures: Textures, chunks: Iterable[int], flow: FlowSettings, empty: float, workers: int
+) -> list[Path]:
+    """The cache's files of `chunks`, in order; those that are not there are made by `workers` processes."""
+    paths = {chunk: folder / f"clips-{chunk:05d}.npy" for chunk in chunks}
+    missing = [chunk for chunk, path in paths.items() if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(paths[chunk], chunk, flow, empty) for chunk in missing]
+    if missing and workers > 1:  # forked: the textures are shared
+        with multiprocessing.get_context("fork").Pool(workers, _share, (textures,)) as pool:
+            pool.starmap(_write_chunk, jobs, chunksize=1)
+    elif missing:
+        _share(textures)
+        for job in jobs:
+            _write_chunk(*job)
+    return list(paths.values())
+
+
+_shared: list[Textures] = []
+
+
+def _share(textures: Textures) -> None:
+    cv2.setNumThreads(1)
+    _shared[:] = [textures]
+
+
+def _write_chunk(path: Path, chunk: int, flow: FlowSettings, empty: float) -> None:
+    clips = [clip_flows(_shared[0], chunk * CHUNK + number, flow, empty) for number in range(CHUNK)]
+    with atomic_path(path) as part, part.open("wb") as file:
+        np.save(file, np.stack(clips))

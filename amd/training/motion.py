@@ -1,0 +1,184 @@
+"""Training of motion evidence on layered clips, without any label.
+
+Input: the cache of clips' flows (amd.motion.layer_flows) and the section `motion` of params.yaml. Output: weights,
+and a card with lineage and scores on clips held out. The loop is amd.training.loop's.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from amd.config.motion import Motion
+from amd.data.synthetic.layer_textures import load_textures
+from amd.models.evidence import EvidenceArchitecture, EvidenceNetwork
+from amd.motion.dense import FlowSettings
+from amd.motion.inputs import channels, network_input
+from amd.motion.layer_flows import CHUNK, write_clips
+from amd.training.distributed import Process
+from amd.training.loop import Callback, Progress, TrainSettings, train
+
+HELDOUT = 100_000  # number of the first file of held-out clips
+WARM_UP = 0.15  # share of the iterations in which the learning rate grows
+ZOOMS = (0.7, 1.2)  # of the crop that a clip is seen through, in frames across
+SHIFT = 0.15  # of the crop's centre, in frames
+ONE_SIDED = 0.08  # share of clips seen as at an end of a video, with one direction alone
+
+
+class EvidenceObjective(nn.Module):
+    """A batch of clips B,2D+1,h,w to the sum of cross-entropy and Dice loss."""
+
+    def __init__(self, network: EvidenceNetwork, degree: int) -> None:
+        super().__init__()
+        self.network, self.degree = network, degree
+
+    def forward(self, batch: Tensor) -> dict[str, Tensor]:
+        device = next(self.parameters()).device
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            flows, truth = augmented(batch.to(device))
+            inputs = network_input(flows, self.degree)
+        logits = self.network(inputs).float()
+        return evidence_loss(logits, truth)
+
+
+def evidence_loss(logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Mean cross-entropy of logits B,h,w with the truth in [0, 1], and 1 - Dice of each clip; their sum is the loss.
+
+    Dice is 2 sum(p t) / (sum(p) + sum(t)) with one cell in a hundred added to both, so that a clip without an object
+    asks for a silent map.
+    """
+    entropy = F.binary_cross_entropy_with_logits(logits, truth)
+    chance = logits.sigmoid().flatten(1)
+    wanted = truth.flatten(1)
+    slack = 0.01 * wanted.shape[1]
+    dice = (2 * (chance * wanted).sum(1) + slack) / (chance.sum(1) + wanted.sum(1) + slack)
+    dice_loss = (1 - dice).mean()
+    return {"loss": entropy + dice_loss, "cross_entropy": entropy.detach(), "dice_loss": dice_loss.detach()}
+
+
+def augmented(batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Flows B,D,2,h,w and truth B,h,w of clips B,2D+1,h,w: mirrored, reversed in time, cropped, faster or slower."""
+    count, rows, height, width = batch.shape
+    batch = batch.float()
+    directions = (rows - 1) // 2
+    mirror = torch.where(torch.rand(count, 2) < torch.tensor([0.5, 0.15]), -1.0, 1.0)
+    zoom = torch.empty(count).uniform_(*ZOOMS)
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = mirror[:, 0] * zoom, mirror[:, 1] * zoom
+    theta[:, :, 2] = SHIFT * (2 * torch.rand(count, 2) - 1)
+    grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False).to(batch.device)
+    seen = F.grid_sample(batch, grid, padding_mode="reflection", align_corners=False)
+    speed = torch.exp(torch.empty(count).uniform_(-0.5, 0.4))
+    vectors = (speed / zoom)[:, None] * mirror
+    flows = seen[:, :-1].reshape(count, directions, 2, height, width) * vectors[:, None, :, None, None].to(batch.device)
+    flows = _reversed(flows, torch.rand(count) < 0.5)
+    return _one_sided(flows, torch.rand(count) < ONE_SIDED), seen[:, -1]
+
+
+def _reversed(flows: Tensor, chosen: Tensor) -> Tensor:
+    """Flows before and after exchanged where chosen: D is (-gap, +gap) for each gap."""
+    swapped = flows.unflatten(1, (-1, 2)).flip(2).flatten(1, 2)
+    return torch.where(chosen.to(flows.device)[:, None, None, None, None], swapped, flows)
+
+
+def _one_sided(flows: Tensor, chosen: Tensor) -> Tensor:
+    """The second flow of each gap replaced by the first one negated where chosen, as amd.motion.dense does."""
+    pairs = flows.unflatten(1, (-1, 2))
+    mirrored = torch.stack([pairs[:, :, 0], -pairs[:, :, 0]], dim=2).flatten(1, 2)
+    return torch.where(chosen.to(flows.device)[:, None, None, None, None], mirrored, flows)
+
+
+class ClipReader:
+    """Batches of cached clips in an order drawn from the seed, each clip once before any is seen again."""
+
+    def __init__(self, paths: Sequence[Path], batch: int, seed: int) -> None:
+        self.files = [np.load(path, mmap_mode="r") for path in paths]
+        self.count = sum(len(file) for file in self.files)
+        self.batch, self.seed = batch, seed
+
+    def batches(self, start: int) -> Iterator[Tensor]:
+        """The endless stream from batch `start` on; float16 batch,2D+1,h,w."""
+        per_round = max(1, self.count // self.batch)
+        while True:
+            order = np.random.default_rng([self.seed, start // per_round]).permutation(self.count)
+            for place in range(start % per_round, per_round):
+                yield torch.stack([self.clip(i) for i in order[place * self.batch :][: self.batch]])
+                start += 1
+
+    def clip(self, number: int) -> Tensor:
+        """The clip of a number: float16 2D+1,h,w."""
+        return torch.from_numpy(np.array(self.files[number // CHUNK][number % CHUNK]))
+
+
+def one_cycle(rate: float, iterations: int, iteration: int) -> float:
+    """The learning rate of an iteration: up in a line, then down along a half cosine to a thousandth."""
+    rise = max(1.0, WARM_UP * iterations)
+    if iteration < rise:
+        return rate * (iteration + 1) / (rise + 1)
+    fall = (iteration - rise) / max(1.0, iterations - rise)
+    return rate * max(1e-3, 0.5 * (1 + float(np.cos(np.pi * fall))))
+
+
+def train_evidence(
+    settings: Motion, paths: Sequence[Path], state: Path, process: Process, callback: Callback | None = None
+) -> tuple[EvidenceNetwork, Progress]:
+    """Train on the clips in `paths` as `settings` say, continuing from the file `state` if it exists."""
+    torch.manual_seed(settings.seed)
+    network = EvidenceNetwork(EvidenceArchitecture(channels(2 * len(settings.gaps)), settings.widths))
+    objective = EvidenceObjective(network, settings.degree).to(process.device)
+    objective.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(
+        objective.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    reader = ClipReader(paths, settings.batch, settings.seed)
+    loop = TrainSettings(
+        iterations=settings.iterations,
+        checkpoint_every=settings.checkpoint_every,
+        log_every=min(50, settings.iterations),
+        precision=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
+        rate=lambda iteration: one_cycle(settings.learning_rate, settings.iterations, iteration),
+        seed=settings.seed,
+    )
+    progress = train(objective, optimiser, reader.batches, loop, process, state, callback)
+    return network.eval(), progress
+
+
+@torch.no_grad()
+def heldout_scores(network: EvidenceNetwork, paths: Sequence[Path], degree: int) -> dict[str, float]:
+    """J at threshold 0.5 over held-out clips with an object; and over those without, the area that is marked falsely.
+
+    `silent_share` is the share of clips without an object of which less than a thousandth is marked.
+    """
+    device = next(network.parameters()).device
+    scores, areas = [], []
+    for path in paths:
+        clips = torch.from_numpy(np.load(path)).float().to(device)
+        flows = clips[:, :-1].unflatten(1, (-1, 2))
+        found = torch.cat([network(network_input(part, degree)) > 0 for part in flows.split(10)])
+        wanted = clips[:, -1] > 0.5
+        for mask, truth in zip(found, wanted, strict=True):
+            if truth.any():
+                scores.append(float((mask & truth).sum() / (mask | truth).sum()))
+            else:
+                areas.append(float(mask.float().mean()))
+    return {
+        "heldout_clips": len(scores) + len(areas),
+        "heldout_j": float(np.mean(scores)) if scores else 0.0,
+        "false_area": float(np.mean(areas)) if areas else 0.0,
+        "silent_share": float(np.mean(np.array(areas) < 1e-3)) if areas else 1.0,
+    }
+
+
+def make_clips(settings: Motion, folder: Path) -> tuple[list[Path], list[Path]]:
+    """The cached clips to train on and those held out; what is missing is drawn."""
+    train_files, heldout_files = -(-settings.clips // CHUNK), -(-settings.heldout_clips // CHUNK)
+    first = settings.clips_seed * 2 * HELDOUT
+    textures = load_textures(settings.textures, settings.drawn, seed=settings.clips_seed)
+    numbers = [range(first, first + train_files), range(first + HELDOUT, first + HELDOUT + heldout_files)]
+    flow = FlowSettings(gaps=settings.gaps)
+    made: list[Any] = [write_clips(folder, textures, n, flow, settings.empty, settings.workers) for n in numbers]
+    return made[0], made[1]
