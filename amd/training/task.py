@@ -5,7 +5,7 @@ kept. Output: the trained network, what is kept of its history, and metrics and 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Task:
     info: Callable[[], Info]  # what travels with the trained weights
     reported: tuple[str, ...] = ("loss", "data_wait_share")  # scalars whose mean over the end is kept
     picture: Callable[[Any], np.ndarray] | None = None  # of a batch, RGB uint8 H,W,3
-    pictures_every: int = field(default=1)
+    pictures_every: int = 1
 
 
 class MlflowCallback:
