@@ -45,7 +45,7 @@ def measure(setting: Setting) -> Iterator[Row]:
     """Rows in this process, then of programs."""
     settings, size = load_profile("quickstart").adapt, CLIP
     if setting.quick:
-        settings, size = settings.model_copy(update={"iterations": 2, "pairs": 1, "crop": 48}), (4, 72, 128)
+        settings, size = settings.model_copy(update={"iterations": 2, "batch_size": 1, "crop": 48}), (4, 72, 128)
     model = sane_model(architecture("quickstart", setting.quick)).to(setting.device)
     with threads(settings.threads):
         yield steps_row(setting, model, settings, frames(*size))
@@ -75,7 +75,7 @@ def steps_row(setting: Setting, model: AMD, settings: Adapt, images: np.ndarray)
     precision = name(fastest_precision(settings.precision, setting.device))
     return compared(
         "adaptation",
-        f"small network, {settings.iterations} iterations of {settings.pairs} pairs, {precision}, "
+        f"small network, {settings.iterations} iterations of {settings.batch_size} pairs, {precision}, "
         f"{settings.threads} thread",
         times,
         "adapt",
@@ -94,7 +94,7 @@ def training_steps(model: AMD, settings: Adapt, number: int) -> Callable[[], Non
     model = sane_model(model.architecture).to(device)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
     precision = fastest_precision(settings.precision, device)
-    first, second = floats(pairs(settings.pairs, settings.crop), device)
+    first, second = floats(pairs(settings.batch_size, settings.crop), device)
 
     def run() -> None:
         for _ in range(number):
@@ -181,9 +181,9 @@ def run_programs(programs: "Programs", scratch: Path, sequences: list[str], run:
 
 def gpu_row(setting: Setting) -> Row:
     """The papers' network on 50 frames of 480p, 100 iterations of 16 pairs, in the fastest precision."""
-    settings = load_profile("paper").adapt.model_copy(update={"pairs": 16, "precision": "auto"})
+    settings = load_profile("paper").adapt.model_copy(update={"batch_size": 16, "precision": "auto"})
     model = sane_model(architecture("ResNet-50")).to(setting.device)
     clip = list(frames(50, 480, 854))
     times = in_turn(setting, {"adapt": partial(adapt, model, clip, settings)}, 40, 2, warm_up=False)
-    case = f"ResNet-50, 50 frames of 854x480, {settings.iterations} iterations of {settings.pairs} pairs"
+    case = f"ResNet-50, 50 frames of 854x480, {settings.iterations} iterations of {settings.batch_size} pairs"
     return goal("adaptation", case, times["adapt"], GPU_SECONDS, items=settings.iterations, item="iterations")

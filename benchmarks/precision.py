@@ -20,7 +20,8 @@ from amd.data.synthetic.clips import make_corpus
 from amd.models.amd import AMD
 from amd.models.loading import open_as
 from amd.training.distributed import Process
-from amd.training.pretrain import pretrain
+from amd.training.pretrain import pretraining
+from amd.training.task import run_task
 from benchmarks.clips import frames
 from benchmarks.inference import masks_of
 from benchmarks.measure import Row, Setting, compared, goal
@@ -73,7 +74,7 @@ def short_training(quick: bool) -> Params:
     changes = {"iterations": ITERATIONS, "log_every": WINDOW, "checkpoint_every": ITERATIONS}
     if not quick:
         return params.model_copy(update={"pretrain": params.pretrain.model_copy(update=changes)})
-    changes = {"iterations": 4, "log_every": 2, "checkpoint_every": 4, "pairs": 1}
+    changes = {"iterations": 4, "log_every": 2, "checkpoint_every": 4, "batch_size": 1}
     sections = {
         "pretrain": params.pretrain.model_copy(update=changes),
         "corpus": params.corpus.model_copy(update={"train_clips": 1, "heldout_clips": 1, "frames": 4}),
@@ -94,5 +95,6 @@ def curve(setting: Setting, params: Params, index: Path, precision: str, seed: i
     settings = params.pretrain.model_copy(update={"precision": precision, "seed": seed})
     state = setting.scratch / f"state-{precision}-{seed}.safetensors"
     process = Process(0, 1, setting.device)
-    _, progress = pretrain(params.model_copy(update={"pretrain": settings}), index, state, process)
+    task = pretraining(params.model_copy(update={"pretrain": settings}), index, process)
+    progress = run_task(task, state, process)
     return np.array([row["loss"] for row in progress.history])

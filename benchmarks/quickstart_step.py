@@ -14,7 +14,7 @@ from benchmarks.workloads import architecture, pairs
 def measure(setting: Setting) -> Iterator[Row]:
     """Rows of the quickstart's network."""
     network, settings = architecture("quickstart", setting.quick), load_profile("quickstart").pretrain
-    number, edge = (1, 48) if setting.quick else (settings.pairs, settings.crop)
+    number, edge = (1, 48) if setting.quick else (settings.batch_size, settings.crop)
     yield from against_plain(setting, "quickstart_step", "small network", network, number, edge, {})
     dtype = fastest_precision("auto", setting.device)
     counts = (5, 10) if setting.quick else (5, 10, 20)

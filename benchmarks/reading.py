@@ -25,7 +25,8 @@ from amd.models.amd import AMD
 from amd.models.precision import fastest_precision
 from amd.training.distributed import Process
 from amd.training.loop import train
-from amd.training.pretrain import PairObjective, open_reader, train_settings
+from amd.training.pretrain import PairObjective, open_reader
+from amd.training.task import train_settings
 from benchmarks.clips import clip
 from benchmarks.limits import name
 from benchmarks.measure import Row, Setting, compared, in_turn
@@ -52,7 +53,7 @@ def measure(setting: Setting) -> Iterator[Row]:
 
 def papers_settings() -> Pretrain:
     """The papers' pretraining with a GPU's batch, in the fastest precision."""
-    return load_profile("paper").pretrain.model_copy(update={"pairs": 16, "precision": "auto"})
+    return load_profile("paper").pretrain.model_copy(update={"batch_size": 16, "precision": "auto"})
 
 
 def shards(setting: Setting, title: str, size: tuple[int, int, int], shard: Shard) -> Path:
@@ -68,17 +69,17 @@ def shards(setting: Setting, title: str, size: tuple[int, int, int], shard: Shar
 def reader_row(setting: Setting, profile: str, index: Path, settings: Pretrain) -> Row:
     """Batches read in this process, against decoding as many JPEGs."""
     transform = transform_of(settings, setting.quick)
-    batches = 2 if setting.quick else PAIRS // settings.pairs
-    reader = PairReader(index, transform, pairs=settings.pairs, seed=0)
+    batches = 2 if setting.quick else PAIRS // settings.batch_size
+    reader = PairReader(index, transform, pairs=settings.batch_size, seed=0)
     jpegs = cycle(jpegs_of(index))
-    pairs = batches * settings.pairs
+    pairs = batches * settings.batch_size
     calls = {
         "reader": lambda: [next(reader) for _ in range(batches)],
         "raw": lambda: [simplejpeg.decode_jpeg(jpeg) for jpeg in islice(jpegs, 2 * pairs)],
     }
     with one_opencv_thread():
         times = in_turn(setting, calls, 10, 5)
-    case = f"{profile}: {settings.pairs} pairs a batch, crop {transform.crop}"
+    case = f"{profile}: {settings.batch_size} pairs a batch, crop {transform.crop}"
     against = "raw JPEG decoding, 1 core"
     return compared("reading", case, times, "reader", "raw", against=against, items=pairs, item="pairs", target=SHARE)
 
@@ -113,21 +114,21 @@ def jpegs_of(index: Path) -> list[bytes]:
 def growth_with_readers(setting: Setting, index: Path) -> Iterator[Row]:
     """Batches from one data process and from two, once they run."""
     settings, numbers = load_profile("quickstart").pretrain, (1, 2)
-    batches = 2 if setting.quick else 20 * PAIRS // settings.pairs
+    batches = 2 if setting.quick else 20 * PAIRS // settings.batch_size
     transform = transform_of(settings, setting.quick)
     times = {}
     for workers in numbers:
-        reader = PairReader(index, transform, pairs=settings.pairs, seed=0, workers=workers)
+        reader = PairReader(index, transform, pairs=settings.batch_size, seed=0, workers=workers)
         take = lambda reader=reader: [next(reader) for _ in range(batches)]
         times |= in_turn(setting, {str(workers): take}, 0, 3)  # by itself: both would share the cores
     case = f"quickstart: {numbers[1]} data processes"
-    pairs = batches * settings.pairs
+    pairs = batches * settings.batch_size
     yield compared("reading", case, times, "2", "1", against="1 data process", items=pairs, item="pairs")
 
 
 def waiting_row(setting: Setting, network: str, index: Path, settings: Pretrain) -> Row:
     """A training's time, against its time without the wait for data."""
-    changes = {"iterations": 2, "log_every": 1, "crop": 48, "short_edge": 50, "min_ratio": 1.0, "pairs": 1}
+    changes = {"iterations": 2, "log_every": 1, "crop": 48, "short_edge": 50, "min_ratio": 1.0, "batch_size": 1}
     changes = changes if setting.quick else {"iterations": 40, "log_every": 5}
     settings = settings.model_copy(update=changes | {"checkpoint_every": changes["iterations"], "learning_rate": 1e-5})
     process = Process(0, 1, setting.device)
@@ -135,19 +136,21 @@ def waiting_row(setting: Setting, network: str, index: Path, settings: Pretrain)
     optimiser = torch.optim.Adam(objective.parameters(), settings.learning_rate, fused=True)
     state = Path(tempfile.mkdtemp(dir=setting.scratch)) / "state.safetensors"
     batches: Callable[[int], PairReader] = lambda start: open_reader(settings, index, process, start)
-    history = train(objective, optimiser, batches, train_settings(settings, process), process, state).history
+    how = train_settings(settings, settings.seed, setting.device)
+    history = train(objective, optimiser, batches, how, process, state).history
     steady = history[1:]  # the first row holds the start
     total = np.array([1 / row["iterations_per_s"] for row in steady])
     busy = total * np.array([1 - row["data_wait_share"] for row in steady])
     precision = name(fastest_precision(settings.precision, setting.device))
     return compared(
         "reading",
-        f"training of the {network} network, {settings.pairs} pairs, {settings.readers} data processes, {precision}",
+        f"training of the {network} network, {settings.batch_size} pairs, {settings.num_workers} data processes, "
+        f"{precision}",
         {"training": total, "busy": busy},
         "training",
         "busy",
         against="the same without its wait for data",
-        items=settings.pairs,
+        items=settings.batch_size,
         item="pairs",
         target=AT_WORK,
     )

@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from amd.data.pairs.read import Batch
 from amd.models.amd import AMD, Architecture
 from amd.models.precision import fastest_precision
+from amd.training.activation_checkpointing import checkpoint_activations
 from amd.training.loop import step
 from amd.training.pretrain import PairObjective
-from amd.training.recompute import recompute_activations
 from benchmarks.agreement import require_same_training
 from benchmarks.limits import Limit, convolution, matrix_product, name, precisions
 from benchmarks.measure import Row, Setting, compared, compared_memory, growth, in_turn, peak_mb
@@ -73,7 +73,7 @@ def our_step(
     """What the loop runs on every batch."""
     objective = PairObjective(AMD(network).to(device)).train()
     if recompute:
-        recompute_activations(objective)
+        checkpoint_activations(objective)
     optimiser = torch.optim.Adam(objective.parameters(), RATE, fused=True)
     return partial(step, objective, objective, optimiser, batch, dtype)
 

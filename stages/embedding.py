@@ -3,7 +3,6 @@
 params: embedding; deps: the folders in embedding.data; out: models/embedding_trained.safetensors.
 """
 
-import json
 from pathlib import Path
 
 from amd.config import Embedding, Params
@@ -11,23 +10,30 @@ from amd.data.benchmarks.image_sets import VOC_LISTS
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, sha256
 from amd.runtime.tracking import Run
-from stages import input_tags, run_stage
-from stages.trainings import run_training
+from stages import run_stage
+from stages.trainings import run_training, start_file
 
 CHECKPOINT = Path("models/embedding_trained.safetensors")
 HISTORY = Path("metrics/embedding.json")
-SCHEDULING = {"readers", "checkpoint_every", "log_every", "embed_short_edge", "name"}  # what weights do not depend on
+SCHEDULING = {
+    "num_workers",
+    "checkpoint_every",
+    "log_every",
+    "embed_short_edge",
+    "name",
+}  # what weights do not depend on
 
 
 def main(params: Params, run: Run) -> None:
     """Train, or go on training after an interruption."""
-    options = {"--out": CHECKPOINT, "--history": HISTORY, "--lineage": json.dumps(input_tags(params))}
-    run_training("amd.training.embedding", made_from(params.embedding), options, params.embedding.processes)
+    start = start_file(params.embedding.start, "embedding.start")
+    options = {"--out": CHECKPOINT, "--history": HISTORY, "--start": start}
+    run_training("embedding", params, made_from(params.embedding, start), options)
     run.metrics({key: value for key, value in read_json(HISTORY).items() if key != "curve"})
     run.artifact(HISTORY)
 
 
-def made_from(settings: Embedding) -> list:
+def made_from(settings: Embedding, start: Path | None = None) -> list:
     """What a training is made from: parameters, lists of images, weights to start from.
 
     Raises UserError when a list of images is not there.
@@ -36,9 +42,7 @@ def made_from(settings: Embedding) -> list:
     for path in lists:
         if not path.is_file():
             raise UserError(f"{path}: no such list; embedding.data names folders in the layout of Pascal VOC")
-    start = settings.start
-    weights = sha256(start) if start and Path(start).is_file() else start
-    return [settings.model_dump(exclude=SCHEDULING), [sha256(path) for path in lists], weights]
+    return [settings.model_dump(exclude=SCHEDULING), [sha256(path) for path in lists], start and sha256(start)]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from amd.models.precision import MASKS_WITHIN, rounding_error
 from amd.runtime.files import write_json
 from amd.runtime.progress import progress
 from amd.runtime.tracking import Run
-from amd.training.distributed import Process, process_group
+from amd.training.distributed import Process, join_processes
 from amd.training.objectness import choices, choose_object, segment_statistics
 from amd.training.pretrain import open_reader
 from stages import run_stage
@@ -53,7 +53,7 @@ def store_object(pretrained: Path, checkpoint: Path, params: Params) -> tuple[li
             errors.append(rounding_error(model, first))
             yield first, second
 
-    with process_group(params.pretrain.device) as process:
+    with join_processes(params.pretrain.device) as process:
         rows = segment_statistics(model.to(process.device), watched(training_pairs(params, process)))
     info = replace(
         info,
@@ -68,8 +68,8 @@ def store_object(pretrained: Path, checkpoint: Path, params: Params) -> tuple[li
 
 def training_pairs(params: Params, process: Process):
     """Batches of training pairs, as floats, without the labels that nobody gave."""
-    settings = params.pretrain.model_copy(update={"readers": 0})
-    batches = -(-params.objectness.pairs // settings.pairs)
+    settings = params.pretrain.model_copy(update={"num_workers": 0})
+    batches = -(-params.objectness.pairs // settings.batch_size)
     reader = open_reader(settings, Path("data/shards/index.parquet"), process, 0)
     for batch in progress(islice(reader, batches), "objectness", batches, "batches"):
         yield to_float(batch, process.device)

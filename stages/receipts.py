@@ -4,8 +4,6 @@
 predictions were made from is the same, to the byte: checkpoint, settings, frames, code.
 """
 
-import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from amd.config import Section
 from amd.data.benchmarks.davis import Sequence, is_folder, visible_names
 from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
 from amd.runtime.errors import UserError
-from amd.runtime.files import read_sealed, remove_half_written, sha256, write_sealed
+from amd.runtime.files import json_hash, read_sealed, remove_half_written, sha256, write_sealed
 from stages.owned import files_below
 
 SCHEDULING = {"runner", "workers", "threads", "timeout_s", "retries"}  # settings that say how, not what, is computed
@@ -26,8 +24,8 @@ def origin(checkpoint_sha256: str, sequence: Sequence, settings: Section) -> dic
     """Hashes of all that the predictions of an adapted video are made from."""
     return {
         "checkpoint": checkpoint_sha256,
-        "settings": _hash(settings.model_dump(exclude=SCHEDULING)),
-        "frames": _hash([[frame.name, sha256(frame.image)] for frame in sequence.frames]),
+        "settings": json_hash(settings.model_dump(exclude=SCHEDULING)),
+        "frames": json_hash([[frame.name, sha256(frame.image)] for frame in sequence.frames]),
         "code": code_hash(),
     }
 
@@ -36,7 +34,7 @@ def code_hash() -> str:
     """Hash of the library's files that adapt and segment a video."""
     root = Path(amd.__file__).parent
     files = sorted(path for pattern in CODE for path in root.glob(pattern))
-    return _hash([[str(path.relative_to(root)), sha256(path)] for path in files])
+    return json_hash([[str(path.relative_to(root)), sha256(path)] for path in files])
 
 
 def read_receipt(out: Path, sequence: Sequence, made_from: dict[str, str]) -> dict[str, Any] | None:
@@ -91,14 +89,10 @@ def _predictions_hash(out: Path, sequence: Sequence) -> str | None:
     folders = _prediction_folders(out, sequence.dataset)
     paths = (prediction_path(folder, sequence.name, frame.name) for folder in folders for frame in sequence.frames)
     try:
-        return _hash([sha256(path) for path in paths])
+        return json_hash([sha256(path) for path in paths])
     except OSError:
         return None
 
 
 def _prediction_folders(out: Path, dataset: str) -> tuple[Path, Path]:
     return masks_folder(out, dataset), segments_folder(out, dataset)
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -5,7 +5,6 @@ model and its history; empty where no dataset is configured.
 """
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from amd.config import Params
 from amd.models.semantic import SCRATCH
 from amd.runtime.files import read_json, sha256
 from amd.runtime.tracking import Run
-from stages import input_tags, run_stage
-from stages.trainings import run_training
+from stages import run_stage
+from stages.trainings import run_training, start_file
 
 MODELS = Path("models/semantic")
 MODEL, HISTORY = "model.safetensors", "history.json"
@@ -28,14 +27,15 @@ def main(start: str, augmentation: str, seed: int, params: Params, run: Run) -> 
     if params.semantic.root is None:
         print(f"semantic: skipped; {NO_DATASET}")
         return
-    weights = {entry.name: Path(entry.file) for entry in params.semantic.starts}.get(start)
+    files = {entry.name: entry.file for entry in params.semantic.starts}
+    weights = start_file(files.get(start), "semantic.starts")
     options = {
-        "--start": start,
+        "--name": start,
+        "--start": weights,
         "--augmentation": augmentation,
         "--seed": seed,
         "--out": out / MODEL,
         "--history": out / HISTORY,
-        "--lineage": json.dumps(input_tags(params)),
     }
     made_from = [
         params.model.model_dump(),
@@ -43,9 +43,7 @@ def main(start: str, augmentation: str, seed: int, params: Params, run: Run) -> 
         sha256(weights) if weights else SCRATCH,
         [start, augmentation, seed],
     ]
-    if weights:
-        options |= {"--weights": weights}
-    run_training("amd.training.semantic", made_from, options, params.semantic.processes)
+    run_training("semantic", params, made_from, options)
     last = read_json(out / HISTORY)["curve"][-1]
     run.metrics({"loss": last["loss"], "accuracy": last["accuracy"]})
     run.artifact(out / HISTORY)

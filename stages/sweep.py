@@ -6,18 +6,17 @@ checkpoint, whose object segment is chosen as ever, the history of the training,
 
 import argparse
 import io
-import json
 from functools import partial
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from amd.config import Params
-from amd.runtime.files import read_json, sha256, write_text
+from amd.runtime.files import read_json, write_text
 from amd.runtime.tracking import Run
-from stages import input_tags, run_stage
+from stages import run_stage
 from stages.objectness import store_object
-from stages.pretrain import INDEX
+from stages.pretrain import INDEX, made_from
 from stages.trainings import run_training
 
 MODELS = Path("models/sweep")
@@ -36,11 +35,9 @@ def main(segments: int, params: Params, run: Run) -> None:
         "--index": INDEX,
         "--out": trained,
         "--history": out / HISTORY,
-        "--lineage": json.dumps(input_tags(params)),
     }
-    made_from = [params.model.model_dump(), params.pretrain.model_dump(), sha256(INDEX)]
     choose = partial(store_object, trained, out / CHECKPOINT, params)
-    run_training("amd.training.pretrain", made_from, options, params.pretrain.processes, choose)
+    run_training("pretrain", params, made_from(params), options, choose)
     trained.unlink()
     run.metrics({"loss": read_json(out / HISTORY)["loss"], "segments": segments})
     run.artifact(out / HISTORY)

@@ -1,6 +1,5 @@
 """A training as part of a stage: in several processes where asked, and gone on with after a kill."""
 
-import hashlib
 import json
 import shutil
 import sys
@@ -8,30 +7,53 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from amd.runtime.files import run_lock
+from amd.config import Params
+from amd.runtime.errors import UserError
+from amd.runtime.files import json_hash, run_lock
 from amd.training.distributed import launch
+from stages import input_tags
 
 STATES = Path(".amd")
 
 
 def run_training(
-    module: str,
+    task: str,
+    params: Params,
     made_from: Any,
     options: Mapping[str, Any],
-    processes: int,
     then: Callable[[], object] = lambda: None,
+    lineage: Mapping[str, str] | None = None,
+    lock: str | None = None,
 ) -> None:
-    """Run `python -m module` with `options` and --state, whose folder is named by what the training is made from.
+    """Run `python -m amd.training TASK` with --state, the lineage, which `lineage` adds to, and the `options` not None.
 
-    `made_from` is plain data: a training goes on only from a state of the very same. `then` is what the stage makes of
-    the training; an interruption there costs no step of it. Ends this process with the training's status when that is
-    not 0; UserError while another run is at this training.
+    `made_from` is plain data, what the training is made from, and names the state's folder: a training goes on only
+    from a state of the very same. `then` is what the stage makes of the training; an interruption there costs no step
+    of it. Ends this process with the training's status when that is not 0; UserError while another run is at this
+    training, or at any that has the same `lock`.
     """
-    key = hashlib.sha256(json.dumps([module, made_from], sort_keys=True).encode()).hexdigest()[:16]
-    state = STATES / module.removeprefix("amd.") / key
-    words = [str(word) for pair in (options | {"--state": state / "state.safetensors"}).items() for word in pair]
-    with run_lock(STATES / "locks" / key, module):
-        if status := launch(module, words, processes):
+    key = json_hash([task, made_from])[:16]
+    state = STATES / task / key
+    words = {"--state": state / "state.safetensors", "--lineage": json.dumps(input_tags(params) | dict(lineage or {}))}
+    given = [str(word) for option in (words | dict(options)).items() if option[1] is not None for word in option]
+    with run_lock(STATES / "locks" / (lock or key), task):
+        if status := launch("amd.training", [task, *given], getattr(params, task).processes):
             sys.exit(status)
         then()
         shutil.rmtree(state, ignore_errors=True)
+
+
+def start_file(start: str | None, parameter: str) -> Path | None:
+    """The local file of the weights that `parameter` names, downloaded where they are a registered model's.
+
+    A training is given files alone. UserError when there is no such file.
+    """
+    if start is None:
+        return None
+    if start.startswith("models:/"):
+        from amd.runtime.registered import pull  # MLflow takes seconds to import
+
+        return pull(start)
+    if not Path(start).is_file():
+        raise UserError(f"{parameter}: {start}: no such checkpoint; give one, or models:/NAME/VERSION")
+    return Path(start)

@@ -14,7 +14,7 @@ from amd.data.benchmarks.predictions import masks_folder, prediction_path
 from amd.data.images import write_mask
 from amd.evaluation.transfer import plain
 from amd.evaluation.transfer_figures import picture_frame, write_frame_sheet
-from amd.evaluation.transfer_videos import Video, looked_at, open_features
+from amd.evaluation.transfer_videos import DescribedSequence, looked_at, open_features
 from amd.runtime.progress import progress
 from amd.runtime.tracking import Run
 from amd.transfer.crf import refine
@@ -41,7 +41,7 @@ def main(params: Params, run: Run) -> None:
     run.metrics({"sequences": len(sequences), "frames": sum(len(sequence.frames) for sequence in sequences)})
 
 
-def predict(video: Video, settings: Transfer, crf: Crf) -> list[np.ndarray]:
+def predict(video: DescribedSequence, settings: Transfer, crf: Crf) -> list[np.ndarray]:
     """Write both kinds of masks of a sequence; gives those that the parameters ask for."""
     wanted = []
     results = video.segment(plain(settings), crf)

@@ -4,8 +4,6 @@ Each section is one class; a stage reads its own sections alone, which are also 
 names for it, so a changed value reruns exactly the stages that it touches.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,11 +25,20 @@ from amd.config.pipeline import (
     Register,
     Shard,
 )
-from amd.config.section import Section
+from amd.config.section import Section, Training
 from amd.config.transfer import Crf, Embedding, InstanceCorpus, Transfer
 from amd.runtime.errors import UserError
+from amd.runtime.files import json_hash
 
 DEFAULT_PATH = Path("params.yaml")
+
+_TRAINING = {"readers": "num_workers", "recompute": "activation_checkpointing"}
+NEW_NAMES = {  # of parameters that were renamed, by section
+    "pretrain": {"pairs": "batch_size", **_TRAINING},
+    "embedding": {"images": "batch_size", **_TRAINING},
+    "semantic": {"images": "batch_size", **_TRAINING},
+    "adapt": {"pairs": "batch_size"},
+}
 
 SectionType = TypeVar("SectionType", bound=Section)
 
@@ -58,9 +65,11 @@ __all__ = [
     "Semantic",
     "Shard",
     "Sweep",
+    "Training",
     "Transfer",
     "Weights",
     "load_params",
+    "made_with",
     "own_section",
     "params_hash",
     "parse_params",
@@ -113,6 +122,10 @@ def parse_params(text: str, origin: str) -> Params:
         tree = YAML(typ="safe").load(text)
     except YAMLError as error:
         raise UserError(f"{origin}: not valid YAML ({' '.join(str(error).split())})") from None
+    for section, values in (tree if isinstance(tree, dict) else {}).items():
+        for old, new in NEW_NAMES.get(section, {}).items():
+            if isinstance(values, dict) and old in values:
+                raise UserError(f"{origin}: {section}.{old} is now {section}.{new}; rename it")
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
@@ -123,13 +136,19 @@ def parse_params(text: str, origin: str) -> Params:
 
 def params_hash(params: Params) -> str:
     """SHA-256 of the parameters' values."""
-    return hashlib.sha256(json.dumps(params.model_dump(), sort_keys=True).encode()).hexdigest()
+    return json_hash(params.model_dump())
+
+
+def made_with(params: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """A section of the parameters that a checkpoint keeps, by the names that they have now."""
+    names = NEW_NAMES.get(section, {})
+    return {names.get(name, name): value for name, value in params.get(section, {}).items()}
 
 
 def own_section(params: Mapping[str, Any], default: SectionType) -> SectionType:
     """A section of the parameters `params` that a model was made with; what is not told is the default's."""
     name = type(default).__name__.lower()
     try:
-        return type(default).model_validate(default.model_dump() | params.get(name, {}))
-    except (ValidationError, TypeError) as error:
+        return type(default).model_validate(default.model_dump() | made_with(params, name))
+    except (ValidationError, TypeError, AttributeError) as error:
         raise UserError(f"the model's own {name} parameters are damaged ({str(error).splitlines()[0]})") from None

@@ -44,7 +44,6 @@ class Semantic(Training):
     starts: list[Weights]  # beside scratch
     augmentations: list[Literal["light", "heavy"]] = Field(min_length=1)
     seeds: list[int] = Field(min_length=1)
-    images: int = Field(ge=1)  # per process
     min_scale: float = Field(gt=0)
     max_scale: float = Field(gt=0)
     momentum: float = Field(ge=0, lt=1)

@@ -12,7 +12,7 @@ APPEARANCE = Model(
 )
 FIT = Adapt(
     iterations=150,
-    pairs=4,
+    batch_size=4,
     objective=Objective(view_synthesis=0.0, evidence=1.0),
     affine=0.15,
     short_edge=120,

@@ -112,7 +112,6 @@ class Pretrain(Training):
     """Pretraining (paper 4.1)."""
 
     start: str | None  # weights to begin with: models:/NAME/VERSION or a checkpoint; null begins anew
-    pairs: int = Field(ge=1)  # per process
     min_ratio: float = Field(gt=0, le=1)  # of the resize: drawn from [min_ratio, 1]
     min_learning_rate: float = Field(ge=0)
     seed: int = Field(ge=0)
@@ -141,7 +140,7 @@ class Adapt(Section):
     """Adaptation of one video (paper 4.3)."""
 
     iterations: int = Field(ge=0)
-    pairs: int = Field(ge=1)  # per iteration
+    batch_size: int = Field(ge=1)  # frame pairs per iteration
     objective: Objective = Objective()  # the paper's, where nothing else is said
     affine: float = Field(default=0.0, ge=0, lt=0.5)  # random warps of every draw: by this share of the frame's size
     short_edge: int | None = Field(ge=16)  # frames are resized to this, as in pretraining; null keeps their size

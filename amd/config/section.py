@@ -17,16 +17,17 @@ class Section(BaseModel):
 class Training(Section):
     """What every training has: Pretrain, Embedding, Semantic."""
 
+    batch_size: int = Field(ge=1)  # of every process: frame pairs, or images
     iterations: int = Field(ge=1)
     processes: int = Field(ge=1)  # torchrun processes on this machine, one a GPU
-    readers: int = Field(ge=0)  # data workers per process; 0 reads in the training process
+    num_workers: int = Field(ge=0)  # data workers per process; 0 reads in the training process
     short_edge: int = Field(ge=16)  # images are resized to this, times a number drawn at random, before the crop
     crop: int = Field(ge=16)
     learning_rate: float = Field(gt=0)
     power: float = Field(ge=0)  # of the polynomial decay
     weight_decay: float = Field(ge=0)
     precision: Precision
-    recompute: bool  # keep less for the backward pass and compute it again: less memory, more time
+    activation_checkpointing: bool  # keep less for the backward pass and compute it again: less memory, more time
     device: Literal["auto", "cpu", "cuda"]
     checkpoint_every: int = Field(ge=1)
     log_every: int = Field(ge=1)

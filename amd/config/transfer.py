@@ -26,7 +26,6 @@ class Embedding(Training):
     backbone: Literal["small", "resnet18", "resnet34", "resnet50"]
     output_stride: Literal[4, 8, 16, 32]
     dropout: float = Field(ge=0, lt=1)  # of channels before the last layers
-    images: int = Field(ge=1)  # per process
     points: int = Field(ge=2)  # sampled in an image, shared out evenly over its instances; all pairs of them count
     min_scale: float = Field(gt=0)
     max_scale: float = Field(gt=0)

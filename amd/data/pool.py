@@ -1,6 +1,6 @@
 """A bounded process pool that survives its workers: a decoder that crashes takes one item with it.
 
-Enters: a function, items, a number of processes. Leaves: each item with its result or what went wrong, as they
+Input: a function, items, a number of processes. Output: each item with its result or what went wrong, as they
 get done. concurrent.futures alone gives up a whole pool when one process dies, without saying at which item.
 """
 

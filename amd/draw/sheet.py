@@ -1,4 +1,7 @@
-"""A sheet of pictures: in, rows of images and the titles of the columns; out, one PNG to look at."""
+"""A sheet of pictures.
+
+Input: rows of images and the titles of the columns. Output: one PNG to look at.
+"""
 
 import math
 from collections.abc import Iterable, Sequence

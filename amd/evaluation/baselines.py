@@ -1,6 +1,6 @@
 """Rows without learning, scored on the frames that models are: a fixed centre box, and what moves unlike the camera.
 
-In, frames uint8 RGB H,W,3; out, bool masks H,W.
+Input: frames uint8 RGB H,W,3. Output: bool masks H,W.
 """
 
 import cv2

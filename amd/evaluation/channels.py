@@ -1,6 +1,6 @@
 """What each segment is like over training frames (paper, figure 3): `amd objectness`.
 
-Enters: a model and shards of frame pairs. Leaves: a row of amd.data.tables.SEGMENTS per segment, what each label-free
+Input: a model and shards of frame pairs. Output: a row of amd.data.tables.SEGMENTS per segment, what each label-free
 criterion takes for the object and whether they agree, and the figure: entropy, reconstruction error, and the
 segments' places in the frame.
 """
@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from amd.config import Pretrain
+from amd.config import Pretrain, made_with
 from amd.config.profiles import load_profile
 from amd.data.pairs.read import PairReader, to_float
 from amd.data.pairs.transforms import PairTransform
@@ -72,13 +72,21 @@ def format_channels(report: dict) -> str:
 def _training_pairs(info: ModelInfo, shards: Path, pairs: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of training pairs, cropped as the model was trained (as in the paper where it does not say)."""
     known = load_profile("paper").pretrain
-    trained = {name: value for name, value in info.params.get("pretrain", {}).items() if name in Pretrain.model_fields}
+    trained = {
+        name: value for name, value in made_with(info.params, "pretrain").items() if name in Pretrain.model_fields
+    }
     settings = known.model_copy(update=trained)  # a model of an earlier version lacks what is not needed here
     transform = PairTransform(settings.short_edge, settings.min_ratio, settings.crop)
     reader = PairReader(
-        shards / "index.parquet", transform, pairs=settings.pairs, seed=settings.seed, rank=0, world_size=1, workers=0
+        shards / "index.parquet",
+        transform,
+        pairs=settings.batch_size,
+        seed=settings.seed,
+        rank=0,
+        world_size=1,
+        workers=0,
     )
-    batches = -(-pairs // settings.pairs)
+    batches = -(-pairs // settings.batch_size)
     for batch in progress(islice(reader, batches), "objectness", batches, "batches"):
         yield to_float(batch, device)
 

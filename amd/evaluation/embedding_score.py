@@ -1,6 +1,6 @@
 """How well embeddings tell instances apart on images that were not trained on, and objectness objects from the rest.
 
-Enters: a network and images with instances. Leaves: rates, with the protocol that they were measured by.
+Input: a network and images with instances. Output: rates, with the protocol that they were measured by.
 """
 
 from collections.abc import Iterable

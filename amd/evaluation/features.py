@@ -1,6 +1,6 @@
 """Are foreground and background apart in a network's features? (the slides' "Fore and Back Features")
 
-Enters: pixels of both sides (amd.evaluation.pixels). Leaves: how well a linear probe tells foreground from background
+Input: pixels of both sides (amd.evaluation.pixels). Output: how well a linear probe tells foreground from background
 on videos that it was not fitted on, the silhouette of the two sides, and their places in the plane (PCA and t-SNE).
 """
 

@@ -1,6 +1,6 @@
 """Measures of a mask against the truth: region similarity J and boundary measure F of DAVIS.
 
-In, bool masks H,W; out, numbers in 0 to 1. Perazzi et al., "A Benchmark Dataset and Evaluation
+Input: bool masks H,W. Output: numbers in 0 to 1. Perazzi et al., "A Benchmark Dataset and Evaluation
 Methodology for Video Object Segmentation", CVPR 2016, section 4, in the conventions of its code.
 """
 

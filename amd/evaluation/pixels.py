@@ -1,4 +1,6 @@
-"""Features at foreground and background pixels: in, a benchmark and what gives features; out, pixels of both sides.
+"""Features at foreground and background pixels.
+
+Input: a benchmark and what gives features. Output: pixels of both sides.
 
 The features are those of an AMD's backbone, of an ImageNet-style ResNet, or maps that were saved: a float array h,w,C
 a frame, <sequence>/<frame>.npy. Pixels are drawn evenly from both sides of every frame.
@@ -13,15 +15,15 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from amd.config import Features
 from amd.data.benchmarks.davis import BenchmarkFrame, Sequence
 from amd.data.benchmarks.sequences import read_truth
 from amd.data.images import read_image
 from amd.models.amd import AMD
-from amd.models.appearance import DEVIATION, MEAN
+from amd.models.appearance import MEAN, STD
 from amd.models.imagenet import is_imagenet_file, load_imagenet
+from amd.models.inference import network_input
 from amd.models.loading import open_as
 from amd.models.precision import choose_device
 from amd.runtime.errors import UserError
@@ -103,11 +105,7 @@ def extract(
     network: Callable[[Tensor], Tensor], image: np.ndarray, short_edge: int | None, device: torch.device | str
 ) -> np.ndarray:
     """Features float32 h,w,C of an image uint8 H,W,3 whose short edge is resized to `short_edge`."""
-    pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255
-    if short_edge is not None:
-        scale = short_edge / min(image.shape[:2])
-        size = tuple(max(1, round(scale * length)) for length in image.shape[:2])
-        pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
+    pixels = network_input(torch.from_numpy(image).to(device), short_edge)
     return network(pixels)[0].permute(1, 2, 0).float().cpu().numpy()
 
 
@@ -130,8 +128,8 @@ def _read_map(path: Path) -> np.ndarray:
 
 
 def _normalised(images: Tensor) -> Tensor:
-    mean, deviation = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
-    return ((images - mean) / deviation).contiguous(memory_format=torch.channels_last)
+    mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def _spread(frames: tuple[BenchmarkFrame, ...], count: int) -> list[BenchmarkFrame]:

@@ -1,6 +1,6 @@
 """How masks change when annotated frames are corrupted (the slides' Table 1).
 
-Enters: sequences of a benchmark, and masks that a model or a folder gives. Leaves: intersection over union and
+Input: sequences of a benchmark, and masks that a model or a folder gives. Output: intersection over union and
 accuracy (intersection over ground truth) of foreground and background for the frames as they are and under every
 corruption, pooled over all frames, with their protocol and the published numbers.
 """

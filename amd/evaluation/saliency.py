@@ -1,4 +1,6 @@
-"""Zero-shot saliency: in, images with masks and a model or saved maps; out, F-beta and MAE with their protocol.
+"""Zero-shot saliency.
+
+Input: images with masks and a model or saved maps. Output: F-beta and MAE with their protocol.
 
 The map is the soft mask of the object segment, chosen without labels. Saved maps are <name>.png, grey 0 to 255. The
 images are those of a set (DUTS, a folder), or every frame that counts of a video benchmark, named <sequence>/<frame>.

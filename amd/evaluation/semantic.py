@@ -1,4 +1,6 @@
-"""Semantic segmentation scored: in, images with labels and predicted labels; out, mIoU with its protocol.
+"""Semantic segmentation scored.
+
+Input: images with labels and predicted labels. Output: mIoU with its protocol.
 
 The confusion matrix is pooled over all labelled pixels of all images; IoU of a class is hits / (hits + misses + false
 alarms). A class that is neither in the truth nor predicted has no IoU and is left out of the mean; one that is

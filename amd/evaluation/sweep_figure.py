@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from amd.data.benchmarks import davis
 from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
 from amd.data.benchmarks.sequences import BenchmarkFrame
-from amd.data.benchmarks.sequences import Sequence as Video
 from amd.data.images import read_image, read_labels, read_mask
 from amd.draw.colours import segment_colour
 from amd.draw.plots import INK, STYLE
@@ -43,7 +43,7 @@ def write_sweep_curve(path: Path | str, numbers: Mapping[int, Mapping[str, float
             figure.savefig(part, format="png")
 
 
-def write_sweep_masks(path: Path | str, videos: Sequence[Video], predictions: Mapping[int, Path]) -> None:
+def write_sweep_masks(path: Path | str, videos: Sequence[davis.Sequence], predictions: Mapping[int, Path]) -> None:
     """A PNG: the middle frame of some videos, and for every c its segments in colour, the object's outlined in white.
 
     `predictions` are folders with the masks and label maps of amd.data.benchmarks.predictions, by number of segments.
@@ -56,7 +56,7 @@ def write_sweep_masks(path: Path | str, videos: Sequence[Video], predictions: Ma
     write_sheet(path, ["frame", *(f"c = {segments}" for segments in predictions)], rows)
 
 
-def _segments(image: np.ndarray, video: Video, frame: BenchmarkFrame, folder: Path) -> np.ndarray:
+def _segments(image: np.ndarray, video: davis.Sequence, frame: BenchmarkFrame, folder: Path) -> np.ndarray:
     labels = read_labels(prediction_path(segments_folder(folder, video.dataset), video.name, frame.name))
     mask = read_mask(prediction_path(masks_folder(folder, video.dataset), video.name, frame.name))
     colours = np.array([to_rgb(segment_colour(segment)) for segment in range(labels.max() + 1)], np.float32) * 255

@@ -1,6 +1,6 @@
 """The experiments of Instance Embedding Transfer on a benchmark (sections 4.3 to 4.5, A.2 and A.3).
 
-Enters: sequences, features, the method's settings. Leaves: {"protocol", "published", "mean", "sequences"} with J, and
+Input: sequences, features, the method's settings. Output: {"protocol", "published", "mean", "sequences"} with J, and
 where the paper has it F, by variant; the mean is over sequences. Masks are refined by the CRF where a variant says so;
 the paper's ablations are not.
 """
@@ -16,7 +16,7 @@ from amd.data.benchmarks.davis import LEFT_OUT, Sequence
 from amd.data.benchmarks.sequences import read_truth
 from amd.evaluation.embedding_drift import STEPS, annotated_points, drift_of, relative_curves
 from amd.evaluation.published import PUBLISHED, transfer_note
-from amd.evaluation.transfer_videos import Features, Video, looked_at, semantic_features
+from amd.evaluation.transfer_videos import DescribedSequence, Describer, looked_at, semantic_features
 from amd.runtime.progress import progress
 from amd.transfer.crf import refine
 from amd.transfer.semi_supervised import segment_annotated
@@ -29,18 +29,18 @@ TRUTH = {"annotated": "the first frame's annotation", "drift": "the annotation s
 Scores: TypeAlias = dict[str, dict[str, Any]]  # measures by variant
 
 
-def compare_crf(video: Video, settings: Transfer, crf: Crf) -> Scores:
+def compare_crf(video: DescribedSequence, settings: Transfer, crf: Crf) -> Scores:
     """J and F as they are and refined (tables 1, 6 and 7)."""
     return plain_and_refined(video, [result.probability for result in video.segment(plain(settings), crf)], crf)
 
 
-def compare_intervals(video: Video, settings: Transfer, crf: Crf) -> Scores:
+def compare_intervals(video: DescribedSequence, settings: Transfer, crf: Crf) -> Scores:
     """J when the seeds are renewed every k frames (table 3)."""
     changed = {name: settings.model_copy(update={"adapt_every": k}) for name, k in INTERVALS.items()}
     return {name: region(video, variant, crf) for name, variant in changed.items()}
 
 
-def compare_rankings(video: Video, settings: Transfer, crf: Crf) -> Scores:
+def compare_rankings(video: DescribedSequence, settings: Transfer, crf: Crf) -> Scores:
     """J, and the share of frames whose foreground seed lies on the object, by what ranks the tracks (table 4)."""
     changed = {name: settings.model_copy(update={"ranking": name}) for name in RANKINGS}
     return {
@@ -49,13 +49,13 @@ def compare_rankings(video: Video, settings: Transfer, crf: Crf) -> Scores:
     }
 
 
-def follow_annotation(video: Video, settings: Transfer, crf: Crf) -> Scores:
+def follow_annotation(video: DescribedSequence, settings: Transfer, crf: Crf) -> Scores:
     """J and F of the semi-supervised mode, as they are and refined (table 5)."""
     results = segment_annotated(video.frames(), video.first_truth(), plain(settings), crf)
     return plain_and_refined(video, [result.probability for result in results], crf)
 
 
-def follow_drift(video: Video, settings: Transfer, crf: Crf) -> Scores:
+def follow_drift(video: DescribedSequence, settings: Transfer, crf: Crf) -> Scores:
     """Measures of amd.evaluation.embedding_drift over relative time (figures 6 and 8)."""
     video.first_truth()
     last = max(1, len(video.seeds) - 1)
@@ -69,7 +69,7 @@ def follow_drift(video: Video, settings: Transfer, crf: Crf) -> Scores:
     return {name: _by_step(curve) for name, curve in relative_curves(measures).items()}
 
 
-EXPERIMENTS: dict[str, Callable[[Video, Transfer, Crf], Scores]] = {
+EXPERIMENTS: dict[str, Callable[[DescribedSequence, Transfer, Crf], Scores]] = {
     "crf": compare_crf,
     "intervals": compare_intervals,
     "rankings": compare_rankings,
@@ -79,7 +79,7 @@ EXPERIMENTS: dict[str, Callable[[Video, Transfer, Crf], Scores]] = {
 
 
 def run_experiments(
-    names: list[str], sequences: list[Sequence], features: Features, settings: Transfer, crf: Crf
+    names: list[str], sequences: list[Sequence], features: Describer, settings: Transfer, crf: Crf
 ) -> dict[str, dict]:
     """The reports of experiments `names` (keys of EXPERIMENTS), by name; each sequence is looked at once."""
     scores: dict[str, Scores] = {name: {} for name in names}
@@ -91,7 +91,7 @@ def run_experiments(
     return {name: told(name, scores[name]) for name in names}
 
 
-def compare_features(sequences: list[Sequence], kinds: Mapping[str, Features], settings: Transfer, crf: Crf) -> dict:
+def compare_features(sequences: list[Sequence], kinds: Mapping[str, Describer], settings: Transfer, crf: Crf) -> dict:
     """The report of J with the features of each of `kinds` in the embedding's place (section 4.4)."""
     scores: Scores = {sequence.name: {} for sequence in sequences}
     for kind, features in kinds.items():
@@ -102,7 +102,7 @@ def compare_features(sequences: list[Sequence], kinds: Mapping[str, Features], s
     return report("features", scores, sequences, supervision, settings, crf)
 
 
-def with_semantic(embedding: Features) -> dict[str, Features]:
+def with_semantic(embedding: Describer) -> dict[str, Describer]:
     """The two kinds that the paper compares."""
     return {"embedding": embedding, "semantic": semantic_features(embedding)}
 
@@ -112,12 +112,12 @@ def plain(settings: Transfer) -> Transfer:
     return settings.model_copy(update={"crf": False})
 
 
-def region(video: Video, settings: Transfer, crf: Crf) -> dict[str, float]:
+def region(video: DescribedSequence, settings: Transfer, crf: Crf) -> dict[str, float]:
     """J of the masks without CRF."""
     return {"J": video.score(result.mask for result in video.segment(plain(settings), crf))["J"]}
 
 
-def plain_and_refined(video: Video, probabilities: list[np.ndarray], crf: Crf) -> Scores:
+def plain_and_refined(video: DescribedSequence, probabilities: list[np.ndarray], crf: Crf) -> Scores:
     """J and F of the masks of `probabilities`, and of those after the CRF."""
     refined = (refine(values, frame.image, crf) for values, frame in zip(probabilities, video.frames(), strict=True))
     return {
@@ -126,7 +126,7 @@ def plain_and_refined(video: Video, probabilities: list[np.ndarray], crf: Crf) -
     }
 
 
-def seed_accuracy(video: Video, settings: Transfer) -> float:
+def seed_accuracy(video: DescribedSequence, settings: Transfer) -> float:
     """The share of counted frames whose foreground seed lies on the annotated object; none does without a seed."""
     chosen = choose_foreground(video.seeds, settings)
     if chosen is None:

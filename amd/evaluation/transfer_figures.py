@@ -15,7 +15,7 @@ from amd.draw.colours import flow_colours
 from amd.draw.overlay import draw_mask
 from amd.draw.plots import ACCENT, INK, STYLE
 from amd.draw.sheet import write_sheet
-from amd.evaluation.transfer_videos import Video
+from amd.evaluation.transfer_videos import DescribedSequence
 from amd.runtime.files import atomic_path
 from amd.transfer.frame import FrameFeatures
 from amd.transfer.grid_graph import grid_edges
@@ -36,7 +36,7 @@ def write_frame_sheet(path: Path | str, rows: list[list[np.ndarray]]) -> None:
     write_sheet(path, [*STEPS, "mask"], rows)
 
 
-def picture_frame(video: Video, number: int, mask: np.ndarray, settings: Transfer) -> list[np.ndarray]:
+def picture_frame(video: DescribedSequence, number: int, mask: np.ndarray, settings: Transfer) -> list[np.ndarray]:
     """What the method sees in frame `number` of a video, one RGB picture per step, and its `mask` bool H,W."""
     frame = next(frame for place, frame in enumerate(video.frames()) if place == number)
     seeds, chosen = video.seeds[number], choose_foreground(video.seeds, settings)
@@ -84,7 +84,9 @@ def write_experiment_figure(path: Path | str, reports: Mapping[str, Mapping[str,
             figure.savefig(part, format="png")
 
 
-def _first_foreground(frame: FrameFeatures, video: Video, number: int, chosen: np.ndarray | None) -> np.ndarray:
+def _first_foreground(
+    frame: FrameFeatures, video: DescribedSequence, number: int, chosen: np.ndarray | None
+) -> np.ndarray:
     """The points of eq. 11, white."""
     seeds = video.seeds[number]
     if chosen is None:
@@ -94,7 +96,7 @@ def _first_foreground(frame: FrameFeatures, video: Video, number: int, chosen: n
 
 
 def _with_seeds(
-    picture: np.ndarray, frame: FrameFeatures, video: Video, number: int, chosen: int, settings: Transfer
+    picture: np.ndarray, frame: FrameFeatures, video: DescribedSequence, number: int, chosen: int, settings: Transfer
 ) -> np.ndarray:
     """The seeds as dots: of the foreground, the background, and of neither; the foreground's own one is ringed."""
     seeds = video.seeds[number]

@@ -1,6 +1,6 @@
 """Sequences of a benchmark as Instance Embedding Transfer sees them: looked at once, segmented many times.
 
-Enters: a benchmark's sequence and features (a network with what is to be said of it). Leaves: its seeds, its frames'
+Input: a benchmark's sequence and features (a network with what is to be said of it). Output: its seeds, its frames'
 features from a temporary file as often as an experiment wants them, and scores of masks.
 """
 
@@ -26,11 +26,11 @@ from amd.runtime.errors import UserError
 from amd.transfer.amd_features import AmdFeatures, SemanticFeatures
 from amd.transfer.frame import FrameFeatures, keep, kept, video_features
 from amd.transfer.seeds import FrameSeeds, find_seeds
-from amd.transfer.video import Segmented, choose_foreground, segment_frames
+from amd.transfer.video import SegmentedFrame, choose_foreground, segment_frames
 
 
 @dataclass(frozen=True)
-class Features:
+class Describer:
     """What describes images: a network, the size that it sees them at, and the labels behind it."""
 
     network: nn.Module
@@ -38,22 +38,22 @@ class Features:
     supervision: Any
 
 
-def open_features(kind: str, uri: str) -> Features:
-    """Features `kind` ("embedding" or "amd") of the model that `uri` names; UserError when it is not such a model."""
+def open_features(kind: str, uri: str) -> Describer:
+    """Describer `kind` ("embedding" or "amd") of the model that `uri` names; UserError when it is not such a model."""
     if kind == "amd":
         model, info = open_as(AMD, uri, "auto")
-        return Features(AmdFeatures(model, info), info.short_edge, "none")
+        return Describer(AmdFeatures(model, info), info.short_edge, "none")
     network, info = open_as(EmbeddingNetwork, uri, "auto")
-    return Features(network, info.short_edge, info.supervision)
+    return Describer(network, info.short_edge, info.supervision)
 
 
-def semantic_features(embedding: Features) -> Features:
+def semantic_features(embedding: Describer) -> Describer:
     """The same network's features before its semantic head."""
     return replace(embedding, network=SemanticFeatures(embedding.network))
 
 
 @dataclass(frozen=True)
-class Video:
+class DescribedSequence:
     """A sequence that was looked at."""
 
     sequence: Sequence
@@ -64,7 +64,7 @@ class Video:
         """The frames in order, again and again."""
         return kept(self.file, len(self.seeds))
 
-    def segment(self, settings: Transfer, crf: Crf) -> Iterator[Segmented]:
+    def segment(self, settings: Transfer, crf: Crf) -> Iterator[SegmentedFrame]:
         """Results by `settings`, whose window and number of seeds are those that the video was looked at with."""
         return segment_frames(self.frames(), self.seeds, choose_foreground(self.seeds, settings), settings, crf)
 
@@ -92,7 +92,7 @@ class Video:
 
 
 @contextmanager
-def looked_at(sequence: Sequence, features: Features, settings: Transfer) -> Iterator[Video]:
+def looked_at(sequence: Sequence, features: Describer, settings: Transfer) -> Iterator[DescribedSequence]:
     """A sequence with its seeds; its features lie in a temporary file as long as the body runs.
 
     UserError for a sequence of which no frame counts, and for images that cannot be read.
@@ -102,4 +102,4 @@ def looked_at(sequence: Sequence, features: Features, settings: Transfer) -> Ite
     images = (read_image(frame.image) for frame in sequence.frames)
     described = video_features(images, features.network, features.short_edge, inverse_search)
     with tempfile.TemporaryFile() as file:
-        yield Video(sequence, [find_seeds(frame, settings) for frame in keep(described, file)], file)
+        yield DescribedSequence(sequence, [find_seeds(frame, settings) for frame in keep(described, file)], file)

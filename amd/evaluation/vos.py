@@ -1,4 +1,6 @@
-"""Scores of video object segmentation: in, a benchmark and predicted masks; out, J and F with their protocol.
+"""Scores of video object segmentation.
+
+Input: a benchmark and predicted masks. Output: J and F with their protocol.
 
 J and F have mean, recall and decay per sequence (see amd.evaluation.metrics); the headline is the mean over
 sequences. A model's masks are scored twice: with the object segment chosen without labels (paper 3.5), and

@@ -1,6 +1,6 @@
 """The appearance pathway (paper 3.1, eq. 1): one image to c soft masks.
 
-Enters: images B,3,H,W in [0, 1]. Leaves: mask logits B,c,h,w, h and w being H and W over the output stride
+Input: images B,3,H,W in [0, 1]. Output: mask logits B,c,h,w, h and w being H and W over the output stride
 (the U-Net's is 1).
 """
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from amd.models.resnet import initialise, make_backbone
 
 MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)  # ImageNet's, as the published reference
-DEVIATION = (58.395 / 255, 57.12 / 255, 57.375 / 255)
+STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
 
 
 class ConvBlock(nn.Sequential):
@@ -42,12 +42,12 @@ class AppearancePathway(nn.Module):
         self.dropout = nn.Dropout2d(dropout)  # of whole channels
         self.classifier = nn.Conv2d(hidden, segments, 1)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         initialise(self)
 
     def features(self, images: Tensor) -> Tensor:
         """Backbone features B,C,h,w."""
-        normalised = (images - self.mean) / self.deviation
+        normalised = (images - self.mean) / self.std
         return self.backbone(normalised.contiguous(memory_format=torch.channels_last))
 
     def forward(self, images: Tensor) -> Tensor:

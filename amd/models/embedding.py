@@ -1,6 +1,6 @@
 """The instance embedding network (section 3.1): one image to an embedding and a class per pixel.
 
-Enters: images B,3,H,W in [0, 1]. Leaves: embeddings B,64,h,w, in which pixels of one instance are near, and class
+Input: images B,3,H,W in [0, 1]. Output: embeddings B,64,h,w, in which pixels of one instance are near, and class
 logits B,1+classes,h,w, background first; h and w are H and W over the output stride. One dilated residual body, two
 heads. Torch alone, so that a registered model carries it along.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amd.models.appearance import DEVIATION, MEAN, ConvBlock
+from amd.models.appearance import MEAN, STD, ConvBlock
 from amd.models.checkpoint import STRICT, ShortEdge
 from amd.models.inference import network_input
 from amd.models.resnet import initialise, make_backbone
@@ -47,7 +47,7 @@ class EmbeddingNetwork(nn.Module):
         self.embedding = self._head(CHANNELS)
         self.semantic = self._head(1 + len(architecture.classes))
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         initialise(self)
         nn.init.normal_(self.embedding[-1].weight, std=0.01)  # starts with all pixels near, where eq. 1 has a slope
         self.to(memory_format=torch.channels_last)
@@ -62,7 +62,7 @@ class EmbeddingNetwork(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        normalised = (images - self.mean) / self.deviation
+        normalised = (images - self.mean) / self.std
         features = self.backbone(normalised.contiguous(memory_format=torch.channels_last))
         return self.embedding(features).float(), self.semantic(features).float()
 

@@ -1,6 +1,6 @@
 """Soft masks of one image at its own size.
 
-Enters: an image of any size. It is resized (antialiased bilinear) so that its short edge is `short_edge`, and
+Input: an image of any size. It is resized (antialiased bilinear) so that its short edge is `short_edge`, and
 the masks are resized back. Torch alone, so that a registered model carries it along and gives the same masks.
 Convolutions are float32, or of the type that the machine multiplies fastest where the model's checkpoint says that its
 masks bear it (amd.models.precision).

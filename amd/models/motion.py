@@ -1,6 +1,6 @@
 """The motion pathway (paper 3.2, eq. 2; supplementary table 5): PWC-Net features and estimators.
 
-Enters: two images B,3,H,W in [0, 1] and the masks B,c,h,w of the image that is sampled. Leaves: segment flow
+Input: two images B,3,H,W in [0, 1] and the masks B,c,h,w of the image that is sampled. Output: segment flow
 per pyramid level, region flow and dense flow. Coarse to fine from 1/64 to 1/4 of the input; at each level
 the second image's features are warped by the segment flow so far, compared in a cost volume, and the
 estimator's features are pooled per segment to correct every segment's vector.

@@ -1,6 +1,6 @@
 """The published reference's checkpoint layout: its names mapped to ours.
 
-Enters: a state dict as the reference saves it (after `module.` prefixes and a `state_dict` wrapper). Leaves:
+Input: a state dict as the reference saves it (after `module.` prefixes and a `state_dict` wrapper). Output:
 a state dict of AMD with ResNet-50 at output stride 8. Anything else is refused with the first missing,
 unexpected or misshapen key.
 """

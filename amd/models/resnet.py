@@ -1,6 +1,6 @@
 """Residual backbones for the appearance pathway: ResNet-18/34/50 with a chosen output stride, and a small one.
 
-Enters: images B,3,H,W, normalised. Leaves: features B,C,H/s,W/s for output stride s, a size rounded up.
+Input: images B,3,H,W, normalised. Output: features B,C,H/s,W/s for output stride s, a size rounded up.
 A stride that would exceed s is dropped, and the stages after it are dilated by what was dropped before
 them; at s = 8 these are the paper's strides 1-2-1-1 and dilations 1-1-1-2.
 """

@@ -1,10 +1,9 @@
 """Registering an instance embedding: a scored checkpoint becomes a version that says what labels it learned from.
 
-Enters: a checkpoint with its scores on held-out images. Leaves: a version of the registered model with its evidence
+Input: a checkpoint with its scores on held-out images. Output: a version of the registered model with its evidence
 as tags and a model card; the champion when the gates let it through (amd.registry.gates.judge_embedding).
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from amd.registry.gates import BENCHMARK_TAG, PAIR_ACCURACY_TAG, judge_embedding
 from amd.registry.promotion import promote_version, verdict_tags
 from amd.registry.registration import Registration, ensure_model, lineage_tags, log_pyfunc
 from amd.runtime.errors import UserError
-from amd.runtime.files import sha256
+from amd.runtime.files import json_hash, sha256
 from amd.runtime.registered import CHAMPION, CHECKPOINT_TAG, MAX_DROP_TAG, SEED_TAG, aliases_of
 from amd.runtime.tracking import Run, as_default
 
@@ -86,11 +85,10 @@ def embedding_card(name: str, info: EmbeddingInfo, reason: str) -> str:
 def _evidence(info: EmbeddingInfo) -> dict[str, str]:
     """What the gates look at: the accuracy on the first folder's held-out images, and what that was measured on."""
     root, first = next(iter(info.scores.items()))
-    identity = json.dumps([root, first["images"], first["protocol"]], sort_keys=True)
     return {
         PAIR_ACCURACY_TAG: repr(first["pair_accuracy"] if first["pair_accuracy"] is not None else float("nan")),
         "scored_on": f"{root}: {first['images']} held-out images",
-        BENCHMARK_TAG: hashlib.sha256(identity.encode()).hexdigest(),
+        BENCHMARK_TAG: json_hash([root, first["images"], first["protocol"]]),
         SUPERVISION_TAG: json.dumps(info.supervision, sort_keys=True),
     }
 

@@ -1,6 +1,6 @@
 """The ledger of a registered model: who made which version the champion, when and why, append-only.
 
-Enters: decisions. Leaves: entries numbered 1, 2, 3 …, kept as parameters of one MLflow run a model. MLflow never
+Input: decisions. Output: entries numbered 1, 2, 3 …, kept as parameters of one MLflow run a model. MLflow never
 changes a parameter that is logged: of two processes that log the same number, on one machine or on several, the
 store's own key lets one through and tells the other. That makes an append a compare-and-swap, which MLflow offers
 neither for tags nor for aliases.

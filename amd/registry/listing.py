@@ -1,6 +1,6 @@
 """Versions and history as text: what `amd models list` and `amd models history` print.
 
-Enters: the registry. Leaves: a table a model with a row a version (aliases, label-free J per image and adapted, loss,
+Input: the registry. Output: a table a model with a row a version (aliases, label-free J per image and adapted, loss,
 what the gates said, seed, number of videos, hash of their manifest, MLflow's run, commit), or a row a decision on the
 champion. Lines are kept to WIDTH.
 """

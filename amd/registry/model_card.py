@@ -1,7 +1,7 @@
 """The model card: what a model is, from what, how good by which protocol, and how to use it.
 
-Enters: the checkpoint's information, the manifest of its training videos, its scores, the scores of other seeds.
-Leaves: Markdown, below the 5,000 characters that MLflow keeps of a description.
+Input: the checkpoint's information, the manifest of its training videos, its scores, the scores of other seeds.
+Output: Markdown, below the 5,000 characters that MLflow keeps of a description.
 """
 
 import statistics

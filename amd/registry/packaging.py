@@ -1,6 +1,6 @@
 """The model that travels, as files: an MLflow pyfunc (amd.registry.pyfunc) with its checkpoint and the code it runs.
 
-Enters: a checkpoint. Leaves: a folder that `mlflow.pyfunc.load_model` takes where this project is not installed.
+Input: a checkpoint. Output: a folder that `mlflow.pyfunc.load_model` takes where this project is not installed.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """The champion: promotion through the gates, and the way back.
 
-Enters: a version of a registered model. Leaves: the alias `champion` on it, and an entry of the ledger that says who
+Input: a version of a registered model. Output: the alias `champion` on it, and an entry of the ledger that says who
 did it, when and why. A decision is appended to the ledger first, against the champion it was made for; only then is
 the alias moved. Who loses the race for an entry decides anew against the new champion, and a decision whose process
 was killed before the alias moved is carried out by whoever comes next. So however many decide at once, on however

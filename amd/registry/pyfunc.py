@@ -1,6 +1,6 @@
 """The model that travels: what MLflow runs where this project is not installed ("models from code", no pickle).
 
-Enters: one image uint8 H,W,3, a batch B,H,W,3, or a list of images of different sizes. Leaves: what
+Input: one image uint8 H,W,3, a batch B,H,W,3, or a list of images of different sizes. Output: what
 amd.models.serving says of its kind, such as {"soft": float32 B,c,H,W, "mask": uint8 B,H,W, 0 or 255}; lists of arrays
 where sizes differ. The arrays are those of the project to the bit.
 

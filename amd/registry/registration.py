@@ -1,11 +1,10 @@
 """Registering a model: a checkpoint with its scores becomes a version with evidence, lineage and a model card.
 
-Enters: a checkpoint, metrics/vos.json, metrics/pretrain.json, the manifest. Leaves: a version of the registered model
+Input: a checkpoint, metrics/vos.json, metrics/pretrain.json, the manifest. Output: a version of the registered model
 (amd.registry.packaging) with its evidence as tags, its scores and its card as files; the champion when the gates let
 it through (amd.registry.promotion).
 """
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ from amd.registry.model_card import MANIFEST_TAG, DataFacts, data_facts, model_c
 from amd.registry.packaging import save_pyfunc
 from amd.registry.promotion import champion_evidence, promote_version, verdict_tags
 from amd.runtime.errors import UserError
-from amd.runtime.files import sha256, write_json
+from amd.runtime.files import json_hash, sha256, write_json
 from amd.runtime.registered import (
     CHAMPION,
     CHECKPOINT_TAG,
@@ -48,7 +47,7 @@ from amd.runtime.tracking import Run, as_default
 
 TRAINED_BY = ("data", "corpus", "ingest", "shard", "model", "pretrain", "objectness", "predict", "adapt")  # sections
 NO_MATTER = {  # keys that say how, not what, is computed
-    *("workers", "threads", "readers", "runner", "timeout_s", "retries"),
+    *("workers", "threads", "num_workers", "runner", "timeout_s", "retries"),
     *("checkpoint_every", "log_every", "pictures_every"),
 }
 SEEDED = ("pretrain", "adapt")  # whose seeds make another training of the same recipe
@@ -126,14 +125,14 @@ def recipe_hash(values: Mapping[str, Any], start: str | None = None) -> str:
     recipe = {
         section: {
             key: value
-            for key, value in values[section].items()
+            for key, value in params.made_with(values, section).items()
             if key not in NO_MATTER and not (section in SEEDED and key == "seed")
         }
         for section in TRAINED_BY
         if section in values
     }
     recipe |= {"start": start} if start else {}
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    return json_hash(recipe)
 
 
 def ensure_model(client: MlflowClient, name: str, description: str) -> None:

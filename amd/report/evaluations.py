@@ -1,4 +1,6 @@
-"""The page's sections of evaluations: in, what metrics/ holds of each; out, sentences, tables and pictures.
+"""The page's sections of evaluations.
+
+Input: what metrics/ holds of each. Output: sentences, tables and pictures.
 
 An evaluation is shown when metrics/<name>*.json is there, with every metrics/<name>*.png; else a line says how to run
 it. What the literature has stands apart from what was measured here.

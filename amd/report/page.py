@@ -1,6 +1,6 @@
 """The report of a pipeline run: what its stages left behind, as one HTML file that needs nothing else.
 
-Enters: the contents of the stages' files, read by whoever calls. Leaves: the page, with its pictures, figures, style
+Input: the contents of the stages' files, read by whoever calls. Output: the page, with its pictures, figures, style
 and script inside. Anything that a run lacks is None here and a line there.
 """
 
@@ -110,7 +110,7 @@ def training_view(findings: Findings) -> dict[str, Any] | None:
         "memory": f"{result['memory_mb'] / 1024:.2f} GiB",
         "skipped steps": result["skipped_steps"],
     }
-    plots = training_plots(result["curve"], settings.pairs * settings.processes)
+    plots = training_plots(result["curve"], settings.batch_size * settings.processes)
     segments = sum(name.startswith("area_") for name in result["curve"][-1])
     return {"facts": facts, "plots": plots, "segments": segments}
 

@@ -1,6 +1,6 @@
 """What a held-out sequence looks like: frame, truth, masks and segment flow as small embedded pictures.
 
-Enters: a benchmark sequence, its predictions on disk, the model before adaptation. Leaves: every frame's J, and
+Input: a benchmark sequence, its predictions on disk, the model before adaptation. Output: every frame's J, and
 pictures of its worst, median and best frame as data URIs.
 """
 

@@ -1,4 +1,6 @@
-"""Tables of the page from JSON of any evaluation: in, nested numbers; out, heads and rows of text.
+"""Tables of the page from JSON of any evaluation.
+
+Input: nested numbers. Output: heads and rows of text.
 
 Every evaluation's file is shown this way, so that a new one needs no code here.
 """

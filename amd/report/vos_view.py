@@ -1,4 +1,7 @@
-"""Video segmentation on the page: in, metrics/vos.json; out, the verdict in words and the rows of its tables."""
+"""Video segmentation on the page.
+
+Input: metrics/vos.json. Output: the verdict in words and the rows of its tables.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -164,6 +164,11 @@ def sha256(path: Path | str) -> str:
     return digest.hexdigest()
 
 
+def json_hash(value: Any) -> str:
+    """Hex SHA-256 of plain data: of its JSON, whatever the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def file_lock(path: Path | str) -> FileLock:
     """An exclusive lock of processes on the file `path`, which stays; `with` waits for it.
 

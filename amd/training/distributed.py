@@ -1,6 +1,6 @@
 """One process or many: process groups, launching with torchrun, and batch norm over all of them.
 
-Enters: torchrun's environment (none for a single process). The same program runs on one CPU, on several GPUs
+Input: torchrun's environment (none for a single process). The same program runs on one CPU, on several GPUs
 and on several nodes; gloo on CPUs, nccl on GPUs.
 """
 
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from amd.models.precision import choose_device
-from amd.runtime.processes import keep_freed_memory
-from amd.runtime.processes import process_group as program_group
+from amd.runtime.processes import keep_freed_memory, process_group
 
 GRACE_S = 60.0  # for the step under way to end, and the state to be saved
 
@@ -31,13 +30,13 @@ class Process:
     device: torch.device
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and logs."""
         return self.rank == 0
 
 
 @contextmanager
-def process_group(device: str) -> Iterator[Process]:
+def join_processes(device: str) -> Iterator[Process]:
     """Join the group that torchrun describes; alone when there is none. `device` is auto, cpu or cuda."""
     keep_freed_memory()
     local = int(os.environ.get("LOCAL_RANK", 0))
@@ -63,7 +62,7 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> int:
     command = [sys.executable]
     if processes > 1:
         command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    with program_group([*command, "-m", module, *arguments], GRACE_S) as program:
+    with process_group([*command, "-m", module, *arguments], GRACE_S) as program:
         return program.wait()
 
 

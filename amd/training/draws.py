@@ -29,18 +29,18 @@ class Clip:
 
 
 def draw(clip: Clip, settings: Adapt, rng: np.random.Generator, device: torch.device) -> Batch:
-    """A batch of 2 * settings.pairs frames: first frames, then their second ones.
+    """A batch of 2 * settings.batch_size frames: first frames, then their second ones.
 
     Frames are drawn one by one where no term of the objective looks at pairs.
     """
     wanted = settings.objective
     paired = wanted.needs_pairs or wanted.needs_flow
     if paired:
-        rows = torch.from_numpy(rng.integers(0, len(clip.pairs), settings.pairs))
+        rows = torch.from_numpy(rng.integers(0, len(clip.pairs), settings.batch_size))
         numbers = clip.pairs[rows].T.flatten()
     else:
         rows = None
-        numbers = torch.from_numpy(rng.integers(0, len(clip.images), 2 * settings.pairs))
+        numbers = torch.from_numpy(rng.integers(0, len(clip.images), 2 * settings.batch_size))
     layers = _layers(clip, numbers, rows if wanted.needs_flow else None).to(device)
     copies = 2 if paired else 1
     if settings.affine:

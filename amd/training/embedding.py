@@ -1,12 +1,9 @@
 """Training of the instance embedding network on images with instances (section 3.1): embedding and semantics jointly.
 
-Enters: folders in the layout of Pascal VOC and params.yaml. Leaves: a checkpoint, and the history of the training as
-JSON. The loop is amd.training.loop's. The program `python -m amd.training.embedding` is one process of it;
-torchrun starts several, on one machine or on many.
+Input: folders in the layout of Pascal VOC and params.yaml. Output: the Task of `python -m amd.training embedding`.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amd.config import Embedding, load_params
+from amd.config import Embedding, Params
 from amd.data.benchmarks.instances import class_names, open_instances
 from amd.data.labelled.instance_reader import InstanceBatch, InstanceReader
 from amd.data.labelled.transforms import SemanticTransform
-from amd.models.checkpoint import save_checkpoint
 from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork
 from amd.models.loading import start_backbone
-from amd.runtime.errors import exit_on_user_error
-from amd.runtime.files import write_json
-from amd.runtime.tracking import Run, attached_run
-from amd.training.distributed import Process, process_group, synchronise_batch_norm
-from amd.training.loop import Progress, Watcher, train
+from amd.training.distributed import Process
 from amd.training.pair_loss import pair_accuracy, pair_loss, pair_weights, squared_distances
-from amd.training.pretrain import train_settings
 from amd.training.semantic import semantic_loss
+from amd.training.task import Task, adam
 
 
 class EmbeddingObjective(nn.Module):
@@ -67,35 +59,40 @@ def values_at(labels: Tensor, points: Tensor) -> Tensor:
     return labels[torch.arange(len(labels), device=labels.device)[:, None], points[:, :, 0], points[:, :, 1]]
 
 
-def train_embedding(
-    settings: Embedding, state: Path, process: Process, watcher: Watcher | None = None
-) -> tuple[EmbeddingNetwork, Progress]:
-    """Train a network as `settings` say, continuing from the file `state` if it exists."""
-    roots = [Path(root) for root in settings.data]
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No option is this task's alone."""
+
+
+def make_task(params: Params, options: argparse.Namespace, process: Process) -> Task:
+    """The training of an embedding network as `params.embedding` says.
+
+    The weights of the backbone are those of the local file `options.start`, random ones without it.
+    """
+    settings = params.embedding
+    classes = class_names([Path(root) for root in settings.data])
     torch.manual_seed(settings.seed)
-    architecture = EmbeddingArchitecture(
-        settings.backbone, settings.output_stride, settings.dropout, class_names(roots)
-    )
+    architecture = EmbeddingArchitecture(settings.backbone, settings.output_stride, settings.dropout, classes)
     network = EmbeddingNetwork(architecture)
-    if settings.start is not None:
-        start_backbone(network, Path(settings.start), "embedding.backbone")
-    objective = EmbeddingObjective(network.to(process.device))
-    if process.count > 1:
-        synchronise_batch_norm(network)
-    optimiser = torch.optim.Adam(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    if options.start is not None:
+        start_backbone(network, options.start, "embedding.backbone")
     reader = open_reader(settings, process)
-    progress = train(
-        objective,
-        optimiser,
-        lambda start: reader.batches(settings.readers, start),
-        train_settings(settings, process),
-        process,
-        state,
-        watcher,
+    return Task(
+        network=network,
+        objective=EmbeddingObjective(network),
+        optimiser=adam(settings),
+        batches=lambda number: reader.batches(settings.num_workers, number),
+        settings=settings,
+        seed=settings.seed,
+        item="images",
+        info=lambda: EmbeddingInfo(
+            architecture=architecture,
+            short_edge=settings.embed_short_edge,
+            supervision=supervision(settings),
+            params=params.model_dump(by_alias=True),
+            lineage=options.lineage,
+        ),
+        reported=("loss", "pair_loss", "semantic_loss", "pair_accuracy", "data_wait_share"),
     )
-    return network.eval(), progress
 
 
 def open_reader(settings: Embedding, process: Process) -> InstanceReader:
@@ -106,7 +103,7 @@ def open_reader(settings: Embedding, process: Process) -> InstanceReader:
         [open_instances([Path(root)], "train", known) for root in settings.data],
         SemanticTransform(settings.short_edge, settings.min_scale, settings.max_scale, settings.crop, heavy),
         points=settings.points,
-        images=settings.images,
+        images=settings.batch_size,
         seed=settings.seed,
         rank=process.rank,
         world_size=process.count,
@@ -121,67 +118,3 @@ def supervision(settings: Embedding) -> dict[str, Any]:
         exact = sum(image.instances is not None for image in images)
         sets[root] = {"images": len(images), "with_instance_masks": exact, "with_class_masks": len(images)}
     return {"sets": sets, "start": settings.start or "random weights"}
-
-
-class EmbeddingWatcher:
-    """Logs a training to an MLflow run; see amd.training.loop.Watcher."""
-
-    def __init__(self, run: Run, settings: Embedding) -> None:
-        self._run, self._images = run, settings.images * settings.processes
-
-    def logged(self, row: dict[str, float]) -> None:
-        """Log a row of the history at its iteration, with images_per_s over all processes of this machine."""
-        values = {name: value for name, value in row.items() if name != "iteration"}
-        values["images_per_s"] = row["iterations_per_s"] * self._images
-        self._run.metrics(values, step=int(row["iteration"]))
-
-    def stepped(self, iteration: int, batch: InstanceBatch) -> None:
-        """Nothing is drawn while it trains."""
-
-
-@exit_on_user_error
-def main() -> None:
-    """One process of a training."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--state", type=Path, required=True, help="where the state to go on from is kept")
-    parser.add_argument("--out", type=Path, required=True, help="the checkpoint")
-    parser.add_argument("--history", type=Path, required=True, help="JSON of the loss curve")
-    parser.add_argument("--lineage", type=json.loads, default={}, help="JSON kept in the checkpoint")
-    arguments = parser.parse_args()
-    params = load_params(arguments.params)
-    settings = params.embedding
-    with process_group(settings.device) as process:
-        run = attached_run() if process.leads else None
-        watcher = None if run is None else EmbeddingWatcher(run, settings)
-        network, progress = train_embedding(settings, arguments.state, process, watcher)
-        if process.leads:
-            info = EmbeddingInfo(
-                architecture=network.architecture,
-                short_edge=settings.embed_short_edge,
-                supervision=supervision(settings),
-                params=params.model_dump(by_alias=True),
-                lineage=arguments.lineage,
-            )
-            save_checkpoint(arguments.out, network, info)
-            write_json(arguments.history, history(progress, settings, process.count))
-
-
-def history(progress: Progress, settings: Embedding, processes: int) -> dict[str, Any]:
-    """What is kept of a finished training: means over its end, rates, and the curve."""
-    last = progress.history[-max(1, len(progress.history) // 10) :]
-    return {
-        "iterations": progress.iteration,
-        **{
-            name: sum(row[name] for row in last) / len(last)
-            for name in ("loss", "pair_loss", "semantic_loss", "pair_accuracy", "data_wait_share")
-        },
-        "images_per_s": sum(row["iterations_per_s"] for row in last) / len(last) * settings.images * processes,
-        "memory_mb": max(row["memory_mb"] for row in progress.history),
-        "skipped_steps": progress.skipped,
-        "curve": progress.history,
-    }
-
-
-if __name__ == "__main__":
-    main()

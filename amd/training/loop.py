@@ -1,7 +1,7 @@
 """The training loop: DistributedDataParallel, mixed precision, checks, progress, kill-and-resume.
 
-Enters: an objective (a module from a batch to a loss), a stream of batches whose position can be restored, and
-settings. Leaves: trained weights in the objective, and a history of what was logged. It knows nothing of what is
+Input: an objective (a module from a batch to a loss), a stream of batches whose position can be restored, and
+settings. Output: trained weights in the objective, and a history of what was logged. It knows nothing of what is
 trained; pretraining and supervised fine-tuning are two objectives of it.
 """
 
@@ -24,8 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 from amd.models.checkpoint import save_tensors
 from amd.runtime.errors import Interrupted, UserError
 from amd.runtime.progress import progress
+from amd.training.activation_checkpointing import checkpoint_activations
 from amd.training.distributed import Process, mean_over_processes
-from amd.training.recompute import recompute_activations
 
 NON_FINITE_LIMIT = 5  # steps in a row
 
@@ -40,7 +40,7 @@ class TrainSettings:
     precision: torch.dtype
     rate: Callable[[int], float]  # learning rate of an iteration, from 0
     seed: int
-    recompute: bool = False  # activations of residual blocks
+    activation_checkpointing: bool = False  # activations of residual blocks
 
 
 @dataclass
@@ -53,8 +53,8 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-class Watcher(Protocol):
-    """What wants to know of a training, on the leading process: logs metrics, takes pictures."""
+class Callback(Protocol):
+    """What is called while a training runs, in the main process: logs metrics, takes pictures."""
 
     def logged(self, row: dict[str, float]) -> None:
         """A row of the history was made."""
@@ -70,7 +70,7 @@ def train(
     settings: TrainSettings,
     process: Process,
     state: Path,
-    watcher: Watcher | None = None,
+    callback: Callback | None = None,
 ) -> Progress:
     """Train until `settings.iterations`, continuing from the file `state` if it exists.
 
@@ -79,8 +79,8 @@ def train(
     leave the last good state in `state`.
     """
     done = load_state(state, objective, optimiser)
-    if settings.recompute:
-        recompute_activations(objective)
+    if settings.activation_checkpointing:
+        checkpoint_activations(objective)
     model = DistributedDataParallel(objective) if process.count > 1 else objective
     objective.train()
     stream = _timed(batches(done.iteration))
@@ -98,10 +98,10 @@ def train(
                 done.history.append(row)
                 words = f"loss {row.get('loss', math.nan):.4f}, waits {row['data_wait_share']:.1%}"
                 bar.set_postfix_str(words, refresh=False)
-                if watcher is not None and process.leads:
-                    watcher.logged(row)
-            if watcher is not None and process.leads:
-                watcher.stepped(done.iteration, batch)
+                if callback is not None and process.is_main:
+                    callback.logged(row)
+            if callback is not None and process.is_main:
+                callback.stepped(done.iteration, batch)
             bar.update()
             stop = _agree(bool(stopping), process)
             if stop or done.iteration % settings.checkpoint_every == 0 or done.iteration == settings.iterations:
@@ -204,7 +204,7 @@ def _save(
     state: Path, objective: nn.Module, optimiser: torch.optim.Optimizer, done: Progress, process: Process
 ) -> None:
     # A state of non-finite steps alone is not a good one to go on from.
-    if process.leads and not done.skipped_in_row:
+    if process.is_main and not done.skipped_in_row:
         save_state(state, objective, optimiser, done)
 
 
@@ -236,7 +236,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 def _bar(done: Progress, settings: TrainSettings, process: Process) -> Any:
     bar = progress(range(settings.iterations), "training", settings.iterations, "steps")
-    bar.disable = not process.leads
+    bar.disable = not process.is_main
     bar.update(done.iteration)
     return bar
 

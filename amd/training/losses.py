@@ -1,6 +1,6 @@
 """The view-synthesis objective (paper 3.4, eqs. 6 and 7): one frame of a pair predicted from the other.
 
-Enters: an AMDOutput and the pair it came from. Leaves: a scalar. Per level, with visibility v of the
+Input: an AMDOutput and the pair it came from. Output: a scalar. Per level, with visibility v of the
 target's pixels and its reconstruction by warping the other frame along the segment flow:
 0.15 mean(|difference| v) + 0.85 mean(D_SSIM(images v)), over mean(v). The four finest levels are summed and the
 two directions averaged. Everything here is float32.

@@ -20,7 +20,7 @@ from amd.motion.dense import FlowSettings
 from amd.motion.inputs import channels, network_input
 from amd.motion.layer_flows import CHUNK, write_clips
 from amd.training.distributed import Process
-from amd.training.loop import Progress, TrainSettings, Watcher, train
+from amd.training.loop import Callback, Progress, TrainSettings, train
 
 HELDOUT = 100_000  # number of the first file of held-out clips
 WARM_UP = 0.15  # share of the iterations in which the learning rate grows
@@ -124,7 +124,7 @@ def one_cycle(rate: float, iterations: int, iteration: int) -> float:
 
 
 def train_evidence(
-    settings: Motion, paths: Sequence[Path], state: Path, process: Process, watcher: Watcher | None = None
+    settings: Motion, paths: Sequence[Path], state: Path, process: Process, callback: Callback | None = None
 ) -> tuple[EvidenceNetwork, Progress]:
     """Train on the clips in `paths` as `settings` say, continuing from the file `state` if it exists."""
     torch.manual_seed(settings.seed)
@@ -143,7 +143,7 @@ def train_evidence(
         rate=lambda iteration: one_cycle(settings.learning_rate, settings.iterations, iteration),
         seed=settings.seed,
     )
-    progress = train(objective, optimiser, reader.batches, loop, process, state, watcher)
+    progress = train(objective, optimiser, reader.batches, loop, process, state, callback)
     return network.eval(), progress
 
 

@@ -1,6 +1,6 @@
 """Which segment is the object, without labels (paper 3.5 and figure 3).
 
-Enters: AMD and training pairs. Leaves: a row of statistics per segment, and the object segment: the one with the
+Input: AMD and training pairs. Output: a row of statistics per segment, and the object segment: the one with the
 largest mean segment motion. Motion is the length of a segment's flow in pixels of the motion input, averaged with
 the segment's area as weight, so that an all but empty segment has no say where it is absent. The other
 statistics of the figure (entropy, reconstruction error, centre) stand beside it.

@@ -1,6 +1,6 @@
 """How alike two embeddings are, and the loss that teaches it (section 3.1, eqs. 1 and 2).
 
-Enters: embeddings of sampled pixels with the instance that each belongs to. Leaves: a scalar. Eq. 2's weight is
+Input: embeddings of sampled pixels with the instance that each belongs to. Output: a scalar. Eq. 2's weight is
 inversely proportional to the sizes of both pixels' instances, counted in the sample, and the weights of an image sum
 to one: an object of few pixels counts as much as the background.
 """

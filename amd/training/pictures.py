@@ -1,8 +1,7 @@
-"""What a pretraining looks like while it runs: its numbers and its pictures in MLflow.
+"""What a pretraining looks like while it runs: pictures of its batches.
 
-Enters: rows of the training's history and its batches. Leaves: metrics at their iteration, and every so often a
-picture with a row per frame pair: both frames, the first one's soft masks, segment flow, the first frame
-as predicted from the second, and what was visible for that.
+Input: the model and a batch. Output: a picture with a row per frame pair: both frames, the first one's soft masks,
+segment flow, the first frame as predicted from the second, and what was visible for that.
 """
 
 from collections.abc import Mapping
@@ -13,35 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from amd.config import Pretrain
 from amd.data.pairs.read import Batch, to_float
 from amd.draw.colours import flow_colours
 from amd.models.amd import AMD, AMDOutput
 from amd.models.warp import visibility, warp
-from amd.runtime.tracking import Run
 
 PAIRS = 4  # in a picture, at most
 MARGIN = 2  # pixels around a tile
 HEADING = 14  # pixels of the line that names the columns
 BACKGROUND = 205  # grey, beside which white tiles are seen
-
-
-class PretrainWatcher:
-    """Logs a pretraining to an MLflow run; see amd.training.loop.Watcher."""
-
-    def __init__(self, run: Run, model: AMD, settings: Pretrain) -> None:
-        self._run, self._model, self._settings = run, model, settings
-
-    def logged(self, row: Mapping[str, float]) -> None:
-        """Log a row of the history at its iteration, with pairs_per_s over all processes of this machine."""
-        rate = row["iterations_per_s"] * self._settings.pairs * self._settings.processes
-        values = {name: value for name, value in row.items() if name != "iteration"}
-        self._run.metrics(values | {"pairs_per_s": rate}, step=int(row["iteration"]))
-
-    def stepped(self, iteration: int, batch: Batch) -> None:
-        """Take a picture of the batch every `pictures_every` iterations."""
-        if iteration % self._settings.pictures_every == 0:
-            self._run.picture(training_picture(self._model, batch), f"pictures/{iteration:07d}.png")
 
 
 def training_picture(model: AMD, batch: Batch) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Optical flow from an AMD: its motion pathway's dense flow, the second choice after dense inverse search.
 
-Enters: an AMD, two frames. Leaves: the flow at the frames' own size. The pathway learns from no label; its dense flow
+Input: an AMD, two frames. Output: the flow at the frames' own size. The pathway learns from no label; its dense flow
 is what it reads at every pixel before segments bind it, which its loss does not see.
 """
 
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo, object_segment
 from amd.models.embedding import EmbeddingNetwork
+from amd.models.inference import network_input
 from amd.motion.flow import PairFlow
 
 
@@ -20,16 +21,12 @@ def motion_flow(model: AMD) -> PairFlow:
 
     @torch.no_grad()
     def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        frames = [_pixels(frame, model) for frame in (first, second)]
+        device = next(model.parameters()).device
+        frames = [network_input(torch.from_numpy(frame).to(device), None) for frame in (first, second)]
         dense = model(*frames).forward_dense_flow
         return _to_frame(dense, first.shape[:2])
 
     return flow
-
-
-def _pixels(frame: np.ndarray, model: AMD) -> Tensor:
-    device = next(model.parameters()).device
-    return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
 
 
 def _to_frame(flow: Tensor, size: tuple[int, int]) -> np.ndarray:

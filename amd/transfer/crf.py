@@ -1,8 +1,8 @@
 """Masks that follow the image's edges: mean field in a fully connected CRF of two labels (section 3.4).
 
-In, the foreground's probability and the image; out, the refined probability. Krähenbühl and Koltun, NIPS 2011, with
-the unary −log P and DeepLab's two kernels: smoothness (position) and appearance (position and colour). Each kernel's
-message is the mean of the neighbours' probabilities under its Gaussian, the pixel itself included, as in the
+Input: the foreground's probability and the image. Output: the refined probability. Krähenbühl and Koltun, NIPS 2011,
+with the unary −log P and DeepLab's two kernels: smoothness (position) and appearance (position and colour). Each
+kernel's message is the mean of the neighbours' probabilities under its Gaussian, the pixel itself included, as in the
 published code. The appearance kernel is filtered on a permutohedral lattice (see docs/transfer.md for its error).
 """
 

@@ -1,6 +1,6 @@
 """The embedding graph: 4-neighbour grid, edges as long as the embeddings differ (section 3.1); distances in it.
 
-In, an embedding h,w,D and seeds as flat indices; out, geodesic Voronoi cells (sums of lengths, section 3.3) and
+Input: an embedding h,w,D and seeds as flat indices. Output: geodesic Voronoi cells (sums of lengths, section 3.3) and
 minimax distances (the longest edge of a path, section 3.4).
 """
 

@@ -1,6 +1,6 @@
 """How probable the foreground is at every point, by the most similar seed of either side (eqs. 13 to 15).
 
-In, an embedding h,w,D and the embeddings of both sides' seeds; out, P_fg h,w in 0 to 1, or at the image's size.
+Input: an embedding h,w,D and the embeddings of both sides' seeds. Output: P_fg h,w in 0 to 1, or at the image's size.
 """
 
 import cv2

@@ -1,6 +1,6 @@
 """Which seeds move unlike the background (eq. 7).
 
-In, flow h,w,2 in pixels and regions h,w (the number of each point's seed); out, a saliency in 0 to 1 per seed.
+Input: flow h,w,2 in pixels and regions h,w (the number of each point's seed). Output: a saliency in 0 to 1 per seed.
 """
 
 import numpy as np

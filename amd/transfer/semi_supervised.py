@@ -1,6 +1,6 @@
 """Masks of a video whose first frame is annotated (section 4.5 and A.1).
 
-Enters: the first frame's mask at its image's size, and frames in order. The regions of the first frame's seeds that
+Input: the first frame's mask at its image's size, and frames in order. The regions of the first frame's seeds that
 the mask covers give the foreground's embeddings, those that it does not touch the background's; both stay as they are.
 """
 
@@ -13,12 +13,12 @@ from amd.config import Crf, Transfer
 from amd.runtime.errors import UserError
 from amd.transfer.frame import FrameFeatures, to_grid
 from amd.transfer.seeds import find_seeds
-from amd.transfer.video import Segmented, segment_frame
+from amd.transfer.video import SegmentedFrame, segment_frame
 
 
 def segment_annotated(
     frames: Iterable[FrameFeatures], mask: np.ndarray, settings: Transfer, crf: Crf
-) -> Iterator[Segmented]:
+) -> Iterator[SegmentedFrame]:
     """Masks of every frame, the first included, by the first's annotation `mask` bool H,W.
 
     Raises UserError for a mask of another size than the frame, and for one that is empty or leaves no background.

@@ -1,7 +1,7 @@
 """Seeds of one object linked over the video, and the track that is the object's (eqs. 8 to 10).
 
-In, per frame the embeddings n,D, objectness n and motion saliency n of its seeds (n may differ by frame); out, the
-number of the foreground's seed in every frame.
+Input: per frame the embeddings n,D, objectness n and motion saliency n of its seeds (n may differ by frame). Output:
+the number of the foreground's seed in every frame.
 """
 
 from collections.abc import Sequence

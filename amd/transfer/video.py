@@ -1,6 +1,6 @@
 """A video's masks from the features of its frames (sections 3.3 and 3.4): the entry to the method.
 
-Enters: frames in order, once (see amd.transfer.frame). Leaves: per frame the foreground's probability and mask at the
+Input: frames in order, once (see amd.transfer.frame). Output: per frame the foreground's probability and mask at the
 image's size. The object is the best seed track of the whole video, so all frames are seen before the first mask; in
 between they wait on disk. Memory holds the seeds alone.
 """
@@ -20,14 +20,14 @@ from amd.transfer.tracks import foreground_track, link_seeds, seed_sets, track_s
 
 
 @dataclass(frozen=True)
-class Segmented:
+class SegmentedFrame:
     """One frame's result."""
 
     probability: np.ndarray  # H,W float32, of the foreground
     mask: np.ndarray  # H,W bool: the probability is above one half
 
 
-def segment_video(frames: Iterable[FrameFeatures], settings: Transfer, crf: Crf) -> Iterator[Segmented]:
+def segment_video(frames: Iterable[FrameFeatures], settings: Transfer, crf: Crf) -> Iterator[SegmentedFrame]:
     """Masks of the object, one per frame, in order.
 
     Without any sign of an object (no seed with objectness that moves) all masks are empty. ValueError without frames.
@@ -53,7 +53,7 @@ def segment_frames(
     chosen: np.ndarray | None,
     settings: Transfer,
     crf: Crf,
-) -> Iterator[Segmented]:
+) -> Iterator[SegmentedFrame]:
     """Masks by the sets of seeds, which are renewed every `adapt_every` frames (0: only taken from the first)."""
     sides = None
     for number, (frame, found) in enumerate(zip(frames, seeds, strict=True)):
@@ -63,12 +63,12 @@ def segment_frames(
         yield segment_frame(frame, sides, crf if settings.crf else None)
 
 
-def segment_frame(frame: FrameFeatures, sides: tuple[np.ndarray, np.ndarray] | None, crf: Crf | None) -> Segmented:
+def segment_frame(frame: FrameFeatures, sides: tuple[np.ndarray, np.ndarray] | None, crf: Crf | None) -> SegmentedFrame:
     """The mask of a frame by both sides' seed embeddings n,D and m,D; empty where there are none."""
     size = frame.image.shape[:2]
     if sides is None:
-        return Segmented(np.zeros(size, np.float32), np.zeros(size, bool))
+        return SegmentedFrame(np.zeros(size, np.float32), np.zeros(size, bool))
     probability = at_image_size(foreground_probability(frame.embedding, *sides), size)
     if crf is not None:
         probability = refine(probability, frame.image, crf)
-    return Segmented(probability, probability > 0.5)
+    return SegmentedFrame(probability, probability > 0.5)

@@ -307,7 +307,7 @@ def test_the_paper_profile_has_the_papers_settings() -> None:
     assert (params.model.backbone, params.model.segments, params.model.output_stride) == ("resnet50", 5, 8)
     assert (params.model.motion, params.model.motion_height, params.model.motion_width) == ("pwc", 384, 640)
     pretrain = params.pretrain
-    assert (pretrain.iterations, pretrain.pairs, pretrain.processes) == (400_000, 2, 8)
+    assert (pretrain.iterations, pretrain.batch_size, pretrain.processes) == (400_000, 2, 8)
     assert (pretrain.learning_rate, pretrain.min_learning_rate, pretrain.power) == (1e-4, 1e-6, 0.9)
     assert (pretrain.short_edge, pretrain.min_ratio, pretrain.crop, pretrain.weight_decay) == (400, 0.96, 384, 1e-6)
     assert (params.predict.short_edge, params.adapt.iterations, params.adapt.crop) == (392, 100, 384)

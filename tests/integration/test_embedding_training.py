@@ -1,5 +1,6 @@
 """Training of the instance embedding by its program: it learns, goes on after a kill, in one process or two; scores."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -27,14 +28,16 @@ from amd.models.loading import open_model
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
 from amd.training.distributed import Process
-from amd.training.embedding import supervision, train_embedding
+from amd.training.embedding import make_task, supervision
 from stages.embedding import made_from
+from stages.trainings import start_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CORPUS = InstanceCorpus(train_images=24, heldout_images=12, width=96, height=64, seed=0, workers=2)
 TINY = {
-    "iterations": 30, "images": 4, "points": 64, "short_edge": 64, "crop": 48, "precision": "float32", "device": "cpu",
-    "learning_rate": 2.0e-3, "checkpoint_every": 10, "log_every": 5, "augmentation": "light", "embed_short_edge": 64,
+    "iterations": 30, "batch_size": 4, "points": 64, "short_edge": 64, "crop": 48, "precision": "float32",
+    "device": "cpu", "learning_rate": 2.0e-3, "checkpoint_every": 10, "log_every": 5, "augmentation": "light",
+    "embed_short_edge": 64,
 }  # fmt: skip
 
 
@@ -59,7 +62,7 @@ def write_params(project: Path, path: Path, changes: dict) -> Path:
 def command(out: Path, params: Path, processes: int = 1) -> list[str]:
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return [
-        sys.executable, *(torchrun if processes > 1 else []), "-m", "amd.training.embedding",
+        sys.executable, *(torchrun if processes > 1 else []), "-m", "amd.training", "embedding",
         "--params", str(params), "--state", str(out / "state.safetensors"),
         "--out", str(out / "model.safetensors"), "--history", str(out / "history.json"),
     ]  # fmt: skip
@@ -141,7 +144,7 @@ def test_killed_it_goes_on_as_if_nothing_had_happened(project, undisturbed, tmp_
 def test_two_processes_train_as_one_with_the_whole_batch(project, tmp_path):
     few = {"iterations": 3, "log_every": 1, "learning_rate": 1.0e-4}
     one = run(tmp_path / "one", write_params(project, tmp_path / "one.yaml", few))
-    halved = write_params(project, tmp_path / "two.yaml", few | {"images": 2, "processes": 2})
+    halved = write_params(project, tmp_path / "two.yaml", few | {"batch_size": 2, "processes": 2})
     two = run(tmp_path / "two", halved, processes=2)
     for ours, theirs in zip(two["curve"], one["curve"], strict=True):
         assert abs(ours["loss"] - theirs["loss"]) < 2e-3 * theirs["loss"]
@@ -150,12 +153,13 @@ def test_two_processes_train_as_one_with_the_whole_batch(project, tmp_path):
 
 def test_a_training_belongs_to_its_data_start_and_parameters(project, tmp_path):
     def key(**changes) -> list:
-        return made_from(load_params(write_params(project, tmp_path / "params.yaml", changes)).embedding)
+        settings = load_params(write_params(project, tmp_path / "params.yaml", changes)).embedding
+        return made_from(settings, start_file(settings.start, "embedding.start"))
 
     torch.manual_seed(0)
     amd = AMD(Architecture("small", 3, 4, 0.1, "small", 64, 64))
     save_checkpoint(tmp_path / "amd.safetensors", amd, ModelInfo(amd.architecture, 0))
-    assert key() == key(log_every=7, readers=2)
+    assert key() == key(log_every=7, num_workers=2)
     assert key() != key(learning_rate=0.5)
     assert key() != key(start=str(tmp_path / "amd.safetensors"))
     before = key(start=str(tmp_path / "amd.safetensors"))
@@ -168,7 +172,7 @@ def test_a_missing_data_folder_is_named(project, tmp_path):
     with pytest.raises(UserError, match=r"nowhere/ImageSets/Segmentation/train\.txt: no such list; embedding\.data"):
         made_from(params.embedding)
     with pytest.raises(UserError, match="nowhere: no such folder"):
-        train_embedding(params.embedding, tmp_path / "state", Process(0, 1, torch.device("cpu")))
+        make_task(params, argparse.Namespace(start=None, lineage={}), Process(0, 1, torch.device("cpu")))
 
 
 def test_photos_are_supervision_of_their_own_kind(shared_data):

@@ -284,7 +284,7 @@ def test_a_member_that_claims_more_than_there_is(tmp_path):
 def test_fewer_shards_than_readers(index):
     shards = len(read_table(index, INDEX))
     assert shards == 2 * VIDEOS
-    with pytest.raises(UserError, match=r"24 shards .* 5 processes x 5 readers; .*pairs_per_shard") as error:
+    with pytest.raises(UserError, match=r"24 shards .* 5 processes x 5 workers; .*pairs_per_shard") as error:
         read(index, 1, world_size=5, workers=5)
     assert "\n" not in str(error.value)
     assert len(read(index, 1, world_size=24, rank=23)) == 1

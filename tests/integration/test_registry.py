@@ -93,7 +93,7 @@ def test_a_recipe_is_the_same_with_other_seeds_and_schedules_alone():
         return recipe_hash({**params, section: params[section] | values})
 
     same = recipe_hash(params)
-    assert changed("pretrain", seed=5, log_every=7, readers=3) == same
+    assert changed("pretrain", seed=5, log_every=7, num_workers=3) == same
     assert changed("adapt", seed=5, workers=9, timeout_s=1.0) == same
     assert changed("register", max_drop=0.5) == same
     assert changed("pretrain", iterations=7) != same

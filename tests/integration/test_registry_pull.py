@@ -1,5 +1,6 @@
 """Getting a registered model back: its checkpoint, or the whole model, whole or not at all."""
 
+import lzma
 from pathlib import Path
 
 import mlflow
@@ -39,6 +40,22 @@ def test_pull_gives_the_checkpoint_back(store: Path, checkpoint: Path, tmp_path:
     assert open_model("models:/pulled/2")[1].object_segment == OBJECT
     assert sha256(pull("models:/pulled/2", tmp_path / "mine.safetensors")) == sha256(second)
     assert [entry.name for entry in path.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_a_version_that_holds_a_checkpoint_of_before_opens(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """tests/unit/test_old_checkpoints.py says what that file is."""
+    old = tmp_path / "old.safetensors"
+    old.write_bytes(lzma.decompress((Path(__file__).parents[1] / "data/amd.safetensors.xz").read_bytes()))
+    put("before", old, scores(0.6, 0.7))
+    monkeypatch.chdir(tmp_path)
+    model, info = open_model("models:/before@champion")
+    assert info == open_model(old)[1]
+    assert all(torch.equal(tensor, load_file(old)[name]) for name, tensor in model.state_dict().items())
+    image = images((64, 96))[0]
+    answer = mlflow.pyfunc.load_model("models:/before/1").predict(image)
+    np.testing.assert_array_equal(answer["mask"][0], expected(old, image)[1])
 
 
 def test_pull_downloads_once_and_repairs(

@@ -22,13 +22,14 @@ from amd.models.resnet import make_backbone
 from amd.models.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
-from amd.training.semantic import main, semantic_loss
+from amd.training.__main__ import main
+from amd.training.semantic import semantic_loss
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = SemanticArchitecture("small", 4, 0.0, ("background", *CLASSES))
 SETTINGS = {
-    "iterations": 8, "images": 2, "processes": 1, "readers": 0, "short_edge": 48, "crop": 40, "precision": "float32",
-    "checkpoint_every": 2, "log_every": 1,
+    "iterations": 8, "batch_size": 2, "processes": 1, "num_workers": 0, "short_edge": 48, "crop": 40,
+    "precision": "float32", "checkpoint_every": 2, "log_every": 1,
 }  # fmt: skip
 
 
@@ -131,7 +132,7 @@ def write_params(folder: Path, changes: dict) -> Path:
 def command(params: Path, out: Path, *more: str, processes: int = 1) -> list[str]:
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return [
-        sys.executable, *(torchrun if processes > 1 else []), "-m", "amd.training.semantic", "--params", str(params),
+        sys.executable, *(torchrun if processes > 1 else []), "-m", "amd.training", "semantic", "--params", str(params),
         "--state", str(out / "state.safetensors"), "--out", str(out / "model.safetensors"),
         "--history", str(out / "history.json"), *more,
     ]  # fmt: skip
@@ -184,8 +185,8 @@ def test_killed_it_goes_on_as_if_nothing_had_happened(project: Path, undisturbed
 def test_two_processes_train_as_one_with_the_whole_batch(project: Path, tmp_path: Path):
     tmp_path.joinpath("VOC2012").symlink_to(project / "VOC2012")
     changes = {"iterations": 3, "learning_rate": 0.001}
-    one = run(write_params(tmp_path, changes | {"images": 4}), tmp_path / "one")
-    two = run(write_params(tmp_path, changes | {"images": 2}), tmp_path / "two", processes=2)
+    one = run(write_params(tmp_path, changes | {"batch_size": 4}), tmp_path / "one")
+    two = run(write_params(tmp_path, changes | {"batch_size": 2}), tmp_path / "two", processes=2)
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-4)
 
 

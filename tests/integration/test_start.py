@@ -14,16 +14,19 @@ from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.loading import open_model
 from amd.runtime.errors import UserError
+from amd.runtime.files import json_hash
 from amd.training.distributed import Process
-from amd.training.pretrain import pretrain
-from stages.pretrain import start_file, training_key
+from amd.training.pretrain import pretraining
+from amd.training.task import run_task
+from stages.pretrain import made_from
+from stages.trainings import start_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CORPUS = {"train_clips": 1, "heldout_clips": 1, "frames": 4, "width": 96, "height": 64, "workers": 1}
 SHARD = {"short_edge": 64, "workers": 1, "min_change": 0.0}
 MODEL = {"segments": 3, "motion_height": 64, "motion_width": 64}
 STEP = {
-    "iterations": 1, "pairs": 2, "readers": 0, "short_edge": 50, "crop": 48, "precision": "float32",
+    "iterations": 1, "batch_size": 2, "num_workers": 0, "short_edge": 50, "crop": 48, "precision": "float32",
     "learning_rate": 1e-9, "min_learning_rate": 1e-9, "weight_decay": 0.0,
 }  # fmt: skip
 
@@ -62,27 +65,26 @@ def test_training_begins_with_the_weights_of_start(shards: Path, tmp_path: Path)
     params, start = small(load_params(REPOSITORY / "params.yaml")), checkpoint(tmp_path / "start.safetensors", 3)
     process = Process(0, 1, torch.device("cpu"))
     began, _ = open_model(start)
-    trained, progress = pretrain(params, shards, tmp_path / "a.safetensors", process, start=start)
-    assert progress.iteration == 1
-    assert 0.0 < furthest(trained, began) < 1e-7
-    anew, _ = pretrain(params, shards, tmp_path / "b.safetensors", process)
-    assert furthest(anew, began) > 1e-2
+    started, anew = (pretraining(params, shards, process, path) for path in (start, None))
+    assert run_task(started, tmp_path / "a.safetensors", process).iteration == 1
+    assert 0.0 < furthest(started.network, began) < 1e-7
+    assert furthest(anew.network, began) > 1e-2
 
 
 def test_start_of_another_architecture(shards: Path, tmp_path: Path) -> None:
     params, start = small(load_params(REPOSITORY / "params.yaml")), checkpoint(tmp_path / "start.safetensors", 4)
     with pytest.raises(UserError, match=r"start\.safetensors: key .* has shape .*, expected"):
-        pretrain(params, shards, tmp_path / "a.safetensors", Process(0, 1, torch.device("cpu")), start=start)
+        pretraining(params, shards, Process(0, 1, torch.device("cpu")), start)
 
 
 def test_start_is_a_file_or_a_registered_version(store: Path) -> None:
     original = make_checkpoint(store / "start-champion.safetensors", seed=3)
     put("start", original, scores(0.5, 0.5))
-    assert start_file("models:/start/1").read_bytes() == original.read_bytes()
-    assert start_file(str(original)) == original
-    assert start_file(None) is None
+    assert start_file("models:/start/1", "pretrain.start").read_bytes() == original.read_bytes()
+    assert start_file(str(original), "pretrain.start") == original
+    assert start_file(None, "pretrain.start") is None
     with pytest.raises(UserError, match=r"pretrain\.start: nowhere: no such checkpoint"):
-        start_file("nowhere")
+        start_file("nowhere", "pretrain.start")
 
 
 def test_state_of_another_start_is_not_gone_on_with(
@@ -93,6 +95,6 @@ def test_state_of_another_start_is_not_gone_on_with(
     Path("data/shards").symlink_to(shards.parent)
     params = small(load_params(REPOSITORY / "params.yaml"))
     starts = [None, *(make_checkpoint(tmp_path / f"{seed}.safetensors", seed) for seed in (0, 1))]
-    assert len({training_key(params, start) for start in starts}) == 3
+    assert len({json_hash(made_from(params, start)) for start in starts}) == 3
     again = make_checkpoint(tmp_path / "again.safetensors", 1)
-    assert training_key(params, again) == training_key(params, starts[2])
+    assert made_from(params, again) == made_from(params, starts[2])

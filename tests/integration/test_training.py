@@ -31,7 +31,7 @@ TINY = {
     "shard": {"short_edge": 64, "workers": 1, "min_change": 0.0},
     "model": {"segments": 3, "dropout": 0.1, "motion_height": 64, "motion_width": 64},
     "pretrain": {
-        "iterations": 12, "pairs": 2, "readers": 0, "short_edge": 50, "crop": 48, "precision": "float32",
+        "iterations": 12, "batch_size": 2, "num_workers": 0, "short_edge": 50, "crop": 48, "precision": "float32",
         "checkpoint_every": 3, "log_every": 1,
     },
 }  # fmt: skip
@@ -64,7 +64,7 @@ def write_params(folder: Path, changes: dict[str, dict]) -> Path:
 def command(project: Path, out: Path, params: Path, processes: int = 1) -> list[str]:
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return [
-        sys.executable, *(torchrun if processes > 1 else []), "-m", "amd.training.pretrain",
+        sys.executable, *(torchrun if processes > 1 else []), "-m", "amd.training", "pretrain",
         "--params", str(params), "--index", str(project / "shards/index.parquet"),
         "--state", str(out / "state.safetensors"), "--out", str(out / "model.safetensors"),
         "--history", str(out / "history.json"),
@@ -185,34 +185,34 @@ os.environ.pop("WORLD_SIZE") if os.environ["WORLD_SIZE"] == "1" else None
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from amd.data.pairs.read import Batch
-from amd.training.distributed import process_group, synchronise_batch_norm
+from amd.training.distributed import join_processes, synchronise_batch_norm
 from amd.models.amd import AMD, Architecture
 from amd.training.pretrain import PairObjective
-from amd.training.recompute import recompute_activations
+from amd.training.activation_checkpointing import checkpoint_activations
 
 torch.manual_seed(0)
 images = torch.randint(0, 256, (2, 2, 48, 48, 3), dtype=torch.uint8)
 gradients = {}
-with process_group("cpu") as process:
+with join_processes("cpu") as process:
     for recompute in (False, True):
         torch.manual_seed(1)
         objective = PairObjective(AMD(Architecture("small", 3, 4, 0.0, "small", 64, 64)))
         synchronise_batch_norm(objective)
         if recompute:
-            recompute_activations(objective)
+            checkpoint_activations(objective)
         model = DistributedDataParallel(objective) if process.count > 1 else objective
         share = slice(process.rank, process.rank + 1) if process.count > 1 else slice(0, 2)
         scalars = model(Batch(images[0, share], images[1, share], []))
         scalars["loss"].backward()
         gradients |= {f"{name}, {recompute}": each.grad.float() for name, each in objective.named_parameters()}
         gradients |= {f"{name}, {recompute}": each.float() for name, each in objective.named_buffers()}
-    if process.leads:
+    if process.is_main:
         torch.save(gradients, sys.argv[1])
 """
 
 
 def test_two_processes_train(project, tmp_path):
-    params = write_params(tmp_path, {"pretrain": {"iterations": 3, "processes": 2, "pairs": 1}})
+    params = write_params(tmp_path, {"pretrain": {"iterations": 3, "processes": 2, "batch_size": 1}})
     history = run(project, tmp_path / "two", params, processes=2)
     assert history["iterations"] == 3
     open_model(tmp_path / "two/model.safetensors")

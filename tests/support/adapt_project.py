@@ -19,7 +19,7 @@ from amd.models.checkpoint import ModelInfo, save_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLIPS = ("clip-0000", "clip-0001", "clip-0002")
-ADAPT = {"iterations": 0, "pairs": 1, "workers": 2, "threads": 1, "retries": 1, "timeout_s": 120.0}
+ADAPT = {"iterations": 0, "batch_size": 1, "workers": 2, "threads": 1, "retries": 1, "timeout_s": 120.0}
 
 
 def make_project(project: Path) -> Path:

@@ -24,12 +24,12 @@ SMALL = {
     "shard": {"short_edge": 64, "workers": 1, "min_change": 0.0},
     "model": {"segments": 3, "motion_height": 64, "motion_width": 64},
     "pretrain": {
-        "iterations": 4, "pairs": 2, "short_edge": 50, "crop": 48, "checkpoint_every": 2, "log_every": 1,
+        "iterations": 4, "batch_size": 2, "short_edge": 50, "crop": 48, "checkpoint_every": 2, "log_every": 1,
         "pictures_every": 4,
     },
     "objectness": {"pairs": 4},
     "predict": {"short_edge": 48},
-    "adapt": {"iterations": 2, "pairs": 1, "short_edge": 50, "crop": 48},
+    "adapt": {"iterations": 2, "batch_size": 1, "short_edge": 50, "crop": 48},
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from amd.runtime.files import read_json
 from stages import evaluate_semantic, run_stage, semantic
 
 SMALL = {
-    "root": "VOC2012", "iterations": 3, "images": 2, "short_edge": 48, "crop": 40, "checkpoint_every": 2,
+    "root": "VOC2012", "iterations": 3, "batch_size": 2, "short_edge": 48, "crop": 40, "checkpoint_every": 2,
     "log_every": 1, "seeds": [0],
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ SMALL = {
     "shard": {"short_edge": 64, "workers": 1, "min_change": 0.0},
     "model": {"motion_height": 64, "motion_width": 64},
     "pretrain": {
-        "iterations": 1000, "pairs": 2, "short_edge": 50, "crop": 48, "checkpoint_every": 10, "log_every": 5,
+        "iterations": 1000, "batch_size": 2, "short_edge": 50, "crop": 48, "checkpoint_every": 10, "log_every": 5,
         "pictures_every": 1000,
     },
     "objectness": {"pairs": 4},

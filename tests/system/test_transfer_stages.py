@@ -20,7 +20,7 @@ from amd.config import load_params
 from amd.data.benchmarks.davis import davis2016
 from amd.data.images import read_image, read_mask, write_mask
 from amd.evaluation.metrics import boundary_f, jaccard
-from amd.evaluation.transfer_videos import Video, open_features
+from amd.evaluation.transfer_videos import DescribedSequence, open_features
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed_image
@@ -225,7 +225,7 @@ def test_a_first_frame_that_nobody_annotated_is_told(project):
     sequence = davis2016(project / "clips")[0]
     frames = (replace(sequence.frames[0], truth=None), *sequence.frames[1:])
     with pytest.raises(UserError, match=r"00000\.jpg: the first frame of bear is not annotated"):
-        Video(replace(sequence, frames=frames), [], io.BytesIO()).first_truth()
+        DescribedSequence(replace(sequence, frames=frames), [], io.BytesIO()).first_truth()
 
 
 def test_features_of_amd_are_its_backbones_and_its_segments_mask(project):

@@ -19,7 +19,7 @@ PAIRED = Objective(view_synthesis=0.0, evidence=1.0, coherence=0.1, consistency=
 
 
 def settings(**values: object) -> Adapt:
-    return FIT.model_copy(update={"iterations": 30, "pairs": 2, "precision": "float32"} | values)
+    return FIT.model_copy(update={"iterations": 30, "batch_size": 2, "precision": "float32"} | values)
 
 
 def square_clip(frames: int = 6, size: tuple[int, int] = (32, 48)) -> Clip:
@@ -84,7 +84,7 @@ def test_pairs_are_needed_where_the_objective_looks_at_them() -> None:
 def test_a_batch_has_first_frames_then_their_seconds_with_what_is_known_of_each() -> None:
     clip = square_clip()
     numbered = replace(clip, images=torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 3, 32, 48))
-    batch = draw(numbered, settings(objective=PAIRED, affine=0.0, pairs=8), np.random.default_rng(0), CPU)
+    batch = draw(numbered, settings(objective=PAIRED, affine=0.0, batch_size=8), np.random.default_rng(0), CPU)
     numbers = (batch.images[:, 0, 0, 0] * 255).round().int()
     assert (numbers[8:] == numbers[:8] + 1).all()
     for number, evidence, flow in zip(numbers, batch.evidence, batch.flow, strict=True):
@@ -98,7 +98,7 @@ def test_a_batch_has_first_frames_then_their_seconds_with_what_is_known_of_each(
 
 def test_frames_without_pairs_are_drawn_one_by_one() -> None:
     clip = square_clip()
-    batch = draw(clip, settings(pairs=3), np.random.default_rng(0), CPU)
+    batch = draw(clip, settings(batch_size=3), np.random.default_rng(0), CPU)
     assert batch.images.shape == (6, 3, 32, 48)
     assert batch.flow is None
     assert batch.valid is None
@@ -107,7 +107,7 @@ def test_frames_without_pairs_are_drawn_one_by_one() -> None:
 def test_a_pair_shares_its_crop_its_mirroring_and_its_warp() -> None:
     image = torch.randint(0, 255, (1, 3, 32, 48), dtype=torch.uint8)
     still = Clip(image.repeat(2, 1, 1, 1), torch.tensor([(0, 1)]))
-    drawn = draw(still, settings(objective=Objective(), crop=24, pairs=5), np.random.default_rng(0), CPU)
+    drawn = draw(still, settings(objective=Objective(), crop=24, batch_size=5), np.random.default_rng(0), CPU)
     assert drawn.images.shape == (10, 3, 24, 24)
     assert torch.equal(drawn.images[:5], drawn.images[5:])
     assert not torch.equal(drawn.images[0], drawn.images[1])

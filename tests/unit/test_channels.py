@@ -145,7 +145,7 @@ def test_the_command_on_real_shards(tmp_path: Path, capsys: pytest.CaptureFixtur
     write_shards(rows, tmp_path / "shards", shard)
     torch.manual_seed(0)
     architecture = Architecture("small", 3, 4, 0.0, "small", 64, 64)
-    info = ModelInfo(architecture, params={"pretrain": params.pretrain.model_dump() | {"pairs": 2}})
+    info = ModelInfo(architecture, params={"pretrain": params.pretrain.model_dump() | {"batch_size": 2}})
     save_checkpoint(tmp_path / "model.safetensors", AMD(architecture), info)
     options = ["--pairs", "3", "--json", str(tmp_path / "report.json"), "--figure", str(tmp_path / "figure.svg")]
     main(["objectness", "--model", str(tmp_path / "model.safetensors"), "--shards", str(tmp_path / "shards"), *options])

@@ -17,7 +17,9 @@ QUICK = Fused(
     frames=8,
     short_edge=24,
     crf=None,
-    fit=FIT.model_copy(update={"iterations": 60, "pairs": 2, "short_edge": 24, "precision": "float32", "threads": 1}),
+    fit=FIT.model_copy(
+        update={"iterations": 60, "batch_size": 2, "short_edge": 24, "precision": "float32", "threads": 1}
+    ),
 )
 
 

@@ -4,15 +4,20 @@ The weights are sparse so that the files compress. answers.npz holds what versio
 """
 
 import lzma
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 
+from amd.config import NEW_NAMES, parse_params
+from amd.config.profiles import DEFAULTS
 from amd.models.embedding import embed_image
 from amd.models.inference import soft_masks
 from amd.models.loading import open_model
+from amd.runtime.errors import UserError
 from amd.training.adaptation import adaptation_settings
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -45,7 +50,17 @@ def test_an_amd(answers: dict[str, np.ndarray], tmp_path: Path) -> None:
 
 def test_the_settings_of_an_amd_reach_its_adaptation(tmp_path: Path) -> None:
     settings = adaptation_settings(open_model(old("amd", tmp_path))[1], 5)
-    assert (settings.iterations, settings.pairs, settings.gap, settings.short_edge) == (5, 3, 2, 100)
+    assert (settings.iterations, settings.batch_size, settings.gap, settings.short_edge) == (5, 3, 2, 100)
+
+
+@pytest.mark.parametrize(("section", "old"), [(section, old) for section in NEW_NAMES for old in NEW_NAMES[section]])
+def test_an_old_name_in_a_parameter_file_is_refused_with_the_new_one(section: str, old: str) -> None:
+    tree = YAML(typ="safe").load(DEFAULTS)
+    tree[section][old] = tree[section].pop(NEW_NAMES[section][old])
+    text = StringIO()
+    YAML(typ="safe").dump(tree, text)
+    with pytest.raises(UserError, match=f"mine: {section}.{old} is now {section}.{NEW_NAMES[section][old]}; rename it"):
+        parse_params(text.getvalue(), "mine")
 
 
 def test_an_embedding(answers: dict[str, np.ndarray], tmp_path: Path) -> None:

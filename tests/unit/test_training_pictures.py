@@ -13,7 +13,8 @@ from amd.config import Pretrain, load_params
 from amd.data.pairs.read import Batch
 from amd.models.amd import AMD, Architecture
 from amd.runtime.tracking import Run, connect, pipeline_run
-from amd.training.pictures import HEADING, MARGIN, PAIRS, PretrainWatcher, training_picture
+from amd.training.pictures import HEADING, MARGIN, PAIRS, training_picture
+from amd.training.task import MlflowCallback, Task
 
 SIZE, SEGMENTS = 32, 3
 COLUMNS = ("first", "second", "segment 0", "segment 1", "segment 2", "flow", "predicted", "visible")
@@ -42,7 +43,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 @pytest.fixture
 def settings() -> Pretrain:
     pretrain = load_params(REPOSITORY / "params.yaml").pretrain
-    return pretrain.model_copy(update={"pairs": 6, "processes": 2, "pictures_every": 10})
+    return pretrain.model_copy(update={"batch_size": 6, "processes": 2, "pictures_every": 10})
+
+
+def task(model: AMD, settings: Pretrain) -> Task:
+    """A pretraining, so far as what is logged depends on it."""
+    return Task(
+        *(model, model, lambda parameters: None, lambda number: [], settings, 0, "pairs", lambda: None),
+        picture=lambda batch: training_picture(model, batch),
+        pictures_every=settings.pictures_every,
+    )
 
 
 def tile(sheet: np.ndarray, row: int, column: str) -> np.ndarray:
@@ -57,10 +67,10 @@ def stand_still(model: AMD) -> AMD:
 
 
 def test_numbers_and_pictures_reach_mlflow(run: Run, model: AMD, batch: Batch, settings: Pretrain):
-    watcher = PretrainWatcher(run, model, settings)
-    watcher.logged({"iteration": 40, "loss": 0.5, "iterations_per_s": 2.0, "area_0": 0.25})
+    callback = MlflowCallback(run, task(model, settings))
+    callback.logged({"iteration": 40, "loss": 0.5, "iterations_per_s": 2.0, "area_0": 0.25})
     for iteration in (9, 10, 11, 20):
-        watcher.stepped(iteration, batch)
+        callback.stepped(iteration, batch)
     history = {name: run.client.get_metric_history(run.id, name) for name in ("loss", "pairs_per_s", "area_0")}
     logged = {name: [(metric.step, metric.value) for metric in metrics] for name, metrics in history.items()}
     assert logged == {"loss": [(40, 0.5)], "pairs_per_s": [(40, 24.0)], "area_0": [(40, 0.25)]}

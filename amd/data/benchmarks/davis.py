@@ -1,4 +1,6 @@
-"""Benchmarks of video object segmentation: in, a folder as downloaded; out, its sequences and their truth.
+"""Benchmarks of video object segmentation.
+
+Input: a folder as downloaded. Output: its sequences and their truth.
 
 A reader opens no image. What a list file says is not trusted: its names must be plain folder names.
 """

@@ -1,4 +1,6 @@
-"""What there is of a benchmark against what it should have: in, its name and folder; out, a report in text.
+"""What there is of a benchmark against what it should have.
+
+Input: its name and folder. Output: a report in text.
 
 Everything is looked at: a sequence that is missing or damaged is told and stops no other. Every image and truth is
 decoded.

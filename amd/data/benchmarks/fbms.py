@@ -1,4 +1,6 @@
-"""FBMS-59 in its original layout: in, the folder as downloaded; out, its sequences with their sparse truth.
+"""FBMS-59 in its original layout.
+
+Input: the folder as downloaded. Output: its sequences with their sparse truth.
 
 Testset/<sequence>/ and Trainingset/<sequence>/ hold the frames and a folder GroundTruth, which annotates one frame in
 about twenty. A truth is named like its frame, some with _gt behind: marple1_001.pgm, bear01_0001_gt.ppm. It paints

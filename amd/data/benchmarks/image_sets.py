@@ -1,4 +1,6 @@
-"""Sets of single images with masks: in, a folder as downloaded; out, its images with their truth.
+"""Sets of single images with masks.
+
+Input: a folder as downloaded. Output: its images with their truth.
 
 duts: DUTS-TE-Image/*.jpg and DUTS-TE-Mask/*.png, grey, an object above 127. voc2012: JPEGImages/, SegmentationClass/
 (255 is void, to be read with amd.data.images.read_labels) and ImageSets/Segmentation/<split>.txt. folder: any images/

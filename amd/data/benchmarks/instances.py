@@ -1,4 +1,6 @@
-"""Images with instances, in the layout of Pascal VOC: in, a folder as downloaded; out, what each pixel belongs to.
+"""Images with instances, in the layout of Pascal VOC.
+
+Input: a folder as downloaded. Output: what each pixel belongs to.
 
     root/ImageSets/Segmentation/<split>.txt   names, one a line
     root/JPEGImages/<name>.jpg

@@ -1,4 +1,6 @@
-"""SegTrack v2 in its original layout: in, the folder as downloaded; out, its sequences.
+"""SegTrack v2 in its original layout.
+
+Input: the folder as downloaded. Output: its sequences.
 
 JPEGImages/<sequence>/ holds frames as .png, .bmp or .jpg. GroundTruth/<sequence>/ holds the masks, or one folder of
 masks per object (1, 2, ...); a mask is named like its frame, its suffix may differ. Every frame is annotated.

@@ -1,9 +1,9 @@
 """What every benchmark is made of: sequences of frames with their truth, and the checks of folder layouts.
 
-In, paths that a reader found (amd.data.benchmarks.davis and the modules beside it); out, truth as bool masks. Nothing
-that a list file, a JSON or a folder says is trusted: names must be plain names, and files are opened with suspicion.
-What is wrong with a copy goes to a reader's `report`: `refuse` ends at the first problem, `amd doctor` collects them
-all.
+Input: paths that a reader found (amd.data.benchmarks.davis and the modules beside it). Output: truth as bool masks.
+Nothing that a list file, a JSON or a folder says is trusted: names must be plain names, and files are opened with
+suspicion. What is wrong with a copy goes to a reader's `report`: `refuse` ends at the first problem, `amd doctor`
+collects them all.
 """
 
 from collections.abc import Callable, Iterable

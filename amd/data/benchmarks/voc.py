@@ -1,4 +1,6 @@
-"""Images with a class per pixel: in, Pascal VOC 2012 and SBD as downloaded; out, the images of each split with labels.
+"""Images with a class per pixel.
+
+Input: Pascal VOC 2012 and SBD as downloaded. Output: the images of each split with labels.
 
 VOC2012 is read as in amd.data.benchmarks.image_sets. Where it has ImageSets/Segmentation/train_aug.txt (or
 trainaug.txt), somebody has merged SBD into it, with the labels in SegmentationClassAug/, and that is the training

@@ -1,4 +1,6 @@
-"""YouTube-VOS, one split in its original layout: in, the folder with meta.json; out, its sequences with sparse truth.
+"""YouTube-VOS, one split in its original layout.
+
+Input: the folder with meta.json. Output: its sequences with sparse truth.
 
 JPEGImages/<video>/*.jpg and Annotations/<video>/*.png, palette images whose index is the object, 0 the background.
 """

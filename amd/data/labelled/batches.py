@@ -1,4 +1,6 @@
-"""An endless stream of batches, each a function of its number: in, that function; out, batches in order.
+"""An endless stream of batches, each a function of its number.
+
+Input: that function. Output: batches in order.
 
 A resumed stream therefore equals an uninterrupted one, with any number of data workers. Several processes that deal
 consecutive places out to each other read what one process with the whole batch would.
@@ -20,8 +22,8 @@ from amd.runtime.errors import UserError
 Batch = TypeVar("Batch")
 
 
-def numbered_batches(make: Callable[[int], Batch], readers: int, start: int) -> Iterator[Batch]:
-    """`make(number)` from `start` on, made in `readers` processes (0: in this one); its UserError is passed on.
+def numbered_batches(make: Callable[[int], Batch], num_workers: int, start: int) -> Iterator[Batch]:
+    """`make(number)` from `start` on, made in `num_workers` processes (0: in this one); its UserError is passed on.
 
     `make` travels to the processes, so it is a method of something that can be pickled.
     """
@@ -29,8 +31,10 @@ def numbered_batches(make: Callable[[int], Batch], readers: int, start: int) -> 
         _Numbered(make),
         sampler=count(start),
         batch_size=None,  # batches are made whole
-        num_workers=readers,
-        multiprocessing_context=get_context("forkserver") if readers else None,  # no fork amid the training's threads
+        num_workers=num_workers,
+        multiprocessing_context=get_context("forkserver")
+        if num_workers
+        else None,  # no fork amid the training's threads
         worker_init_fn=_single_threaded,
         generator=torch.Generator(),  # leaves torch's own random state alone
     )

@@ -43,9 +43,9 @@ class InstanceReader:
     rank: int = 0
     world_size: int = 1
 
-    def batches(self, readers: int, start: int) -> Iterator[InstanceBatch]:
+    def batches(self, num_workers: int, start: int) -> Iterator[InstanceBatch]:
         """The endless stream from batch `start` on; UserError for an image that cannot be read."""
-        return numbered_batches(self.batch, readers, start)
+        return numbered_batches(self.batch, num_workers, start)
 
     def batch(self, number: int) -> InstanceBatch:
         """Batch `number` of this process."""

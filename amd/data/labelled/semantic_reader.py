@@ -1,4 +1,6 @@
-"""The training stream of images with labels: in, images on disk; out, an endless stream of augmented batches.
+"""The training stream of images with labels.
+
+Input: images on disk. Output: an endless stream of augmented batches.
 
 Batch n is a function of (seed, n) alone. Process r of p takes its part of every batch, so that p processes with b
 images each read what one process with p x b images would.
@@ -39,9 +41,9 @@ class SemanticReader:
     rank: int = 0
     world_size: int = 1
 
-    def batches(self, readers: int, start: int) -> Iterator[SemanticBatch]:
+    def batches(self, num_workers: int, start: int) -> Iterator[SemanticBatch]:
         """The endless stream from batch `start` on; UserError for an image that cannot be read."""
-        return numbered_batches(self.batch, readers, start)
+        return numbered_batches(self.batch, num_workers, start)
 
     def batch(self, number: int) -> SemanticBatch:
         """Batch `number` of this process."""

@@ -1,4 +1,6 @@
-"""The augmentation of images with labels: in, an image of any size; out, a square crop of it and of its labels.
+"""The augmentation of images with labels.
+
+Input: an image of any size. Output: a square crop of it and of its labels.
 
 light: a random scale, crop and flip, as semantic segmentation is commonly trained. heavy: also the colour jitter, grey
 and blur of contrastive learning (the paper's 4.4 names them; strengths and chances are those of MoCo v2).
@@ -67,8 +69,8 @@ def recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def blurred(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """An image uint8 H,W,3 under a Gaussian of a drawn width, or as it is."""
-    chosen, deviation = rng.random() < BLUR_CHANCE, rng.uniform(*BLUR)
-    return cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), deviation) if chosen else image
+    chosen, std = rng.random() < BLUR_CHANCE, rng.uniform(*BLUR)
+    return cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), std) if chosen else image
 
 
 def _cropped(

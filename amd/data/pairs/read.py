@@ -84,7 +84,7 @@ class PairReader(Iterator[Batch]):
         if len(shards) < world_size * parts_per_rank:
             raise UserError(
                 f"{index}: {len(shards)} shards are too few for {world_size} processes x {parts_per_rank} "
-                "readers; lower pretrain.readers or pretrain.processes, or make more shards with a smaller "
+                "workers; lower pretrain.num_workers or pretrain.processes, or make more shards with a smaller "
                 "shard.pairs_per_shard"
             )
         pairs_of_rank = _RankPairs(shards, transform, pairs, seed, rank, world_size, parts_per_rank, start)

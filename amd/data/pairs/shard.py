@@ -1,6 +1,6 @@
 """The frame pairs of one WebDataset shard in any order: its table of contents first, then pictures by their place.
 
-Enters: the path of a tar of KEY.first.jpg, KEY.second.jpg and what else samples have. Leaves: encoded pictures.
+Input: the path of a tar of KEY.first.jpg, KEY.second.jpg and what else samples have. Output: encoded pictures.
 """
 
 import os

@@ -11,7 +11,6 @@ process that it may take down without harm to the others; memory does not grow w
     pairs.parquet            a row per video (amd.data.tables.PAIRS)
 """
 
-import hashlib
 import io
 import json
 import re
@@ -36,7 +35,7 @@ from amd.data.pool import each_in_pool
 from amd.data.tables import INDEX, PAIRS, write_table
 from amd.data.video.decode import DecodeError, Frame, Source, read_frames
 from amd.runtime.errors import UserError
-from amd.runtime.files import atomic_path, read_sealed, remove_half_written, sha256, write_sealed
+from amd.runtime.files import atomic_path, json_hash, read_sealed, remove_half_written, sha256, write_sealed
 from amd.runtime.progress import progress
 
 FORMAT = 3  # raise it when other bytes come out for the same input: older receipts then no longer count
@@ -177,7 +176,7 @@ class _Job:
         """A receipt of this video with what was found."""
         content = {name: self.row[name] for name in ("video_id", "sha256", "frame_names", "frames", "decoder")}
         content |= {"format": FORMAT, "shard": self.shard.model_dump(exclude={"workers"})}
-        fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        fingerprint = json_hash(content)
         return Receipt(
             video_id=self.row["video_id"],
             video_sha256=self.row["sha256"],

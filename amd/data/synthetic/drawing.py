@@ -1,6 +1,6 @@
 """Rendering of a planned clip: scenery through the camera, shaded objects, shadows, lens, light and sensor.
 
-Enters: a Plan and a Style (amd.data.synthetic.scenes). Leaves: frames uint8 T,H,W,3 and label maps uint8 T,H,W.
+Input: a Plan and a Style (amd.data.synthetic.scenes). Output: frames uint8 T,H,W,3 and label maps uint8 T,H,W.
 """
 
 from dataclasses import dataclass

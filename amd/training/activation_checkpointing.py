@@ -1,6 +1,6 @@
 """Activations computed a second time in the backward pass instead of being kept: less memory for more time.
 
-Enters: a network with residual blocks. Of each block only the input is kept; results do not change.
+Input: a network with residual blocks. Of each block only the input is kept; results do not change.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from amd.models.resnet import BasicBlock, Bottleneck, HalvingBlock
 
 
-def recompute_activations(network: nn.Module) -> None:
+def checkpoint_activations(network: nn.Module) -> None:
     """Make every residual block of `network` recompute what its backward pass needs, in place; weights stay."""
     for block in network.modules():
         if isinstance(block, BasicBlock | Bottleneck | HalvingBlock):

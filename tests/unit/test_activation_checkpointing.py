@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from amd.models.amd import AMD, Architecture
+from amd.training.activation_checkpointing import checkpoint_activations
 from amd.training.distributed import synchronise_batch_norm
 from amd.training.loop import step
-from amd.training.recompute import recompute_activations
 
 NETWORKS = {
     "small": Architecture("small", 3, 4, 0.2, "small", 64, 64),
@@ -64,7 +64,7 @@ def kept_bytes(architecture: Architecture, change: Callable[[nn.Module], object]
 def test_nothing_changes_to_the_bit(name: str, synchronised: bool):
     prepare = synchronise_batch_norm if synchronised else lambda objective: objective
     expected = trained(NETWORKS[name], prepare)
-    found = trained(NETWORKS[name], lambda objective: recompute_activations(prepare(objective)))
+    found = trained(NETWORKS[name], lambda objective: checkpoint_activations(prepare(objective)))
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
@@ -73,10 +73,12 @@ def test_nothing_changes_to_the_bit(name: str, synchronised: bool):
 
 def test_nothing_changes_in_bfloat16():
     expected = trained(NETWORKS["small"], lambda _: None, torch.bfloat16)
-    found = trained(NETWORKS["small"], recompute_activations, torch.bfloat16)
+    found = trained(NETWORKS["small"], checkpoint_activations, torch.bfloat16)
     assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 
 def test_less_is_kept():
-    plain, recomputed = (kept_bytes(NETWORKS["resnet50"], change) for change in (lambda _: None, recompute_activations))
+    plain, recomputed = (
+        kept_bytes(NETWORKS["resnet50"], change) for change in (lambda _: None, checkpoint_activations)
+    )
     assert 0 < recomputed < plain / 2
