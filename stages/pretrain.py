@@ -1,6 +1,5 @@
 """Stage pretrain: shards to a pretrained checkpoint, with torchrun when there are several processes."""
 
-import hashlib
 import json
 import shutil
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 from amd.config import Params
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, run_lock, sha256
+from amd.runtime.receipts import fingerprint
 from amd.runtime.tracking import Run
 from amd.training.distributed import launch
 from stages import input_tags, run_stage
@@ -57,7 +57,7 @@ def start_file(start: str | None) -> Path | None:
 def training_key(params: Params, start: Path | None) -> str:
     """A name for this training: it goes on only from a state of the same shards, parameters and beginning."""
     content = [params.model.model_dump(), params.pretrain.model_dump(), sha256(INDEX), start and sha256(start)]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    return fingerprint(content)[:16]
 
 
 if __name__ == "__main__":

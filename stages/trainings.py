@@ -1,7 +1,5 @@
 """A training as part of a stage: in several processes where asked, and gone on with after a kill."""
 
-import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from amd.runtime.files import run_lock
+from amd.runtime.receipts import fingerprint
 from amd.training.distributed import launch
 
 STATES = Path(".amd")
@@ -27,7 +26,7 @@ def run_training(
     the training; an interruption there costs no step of it. Ends this process with the training's status when that is
     not 0; UserError while another run is at this training.
     """
-    key = hashlib.sha256(json.dumps([module, made_from], sort_keys=True).encode()).hexdigest()[:16]
+    key = fingerprint([module, made_from])[:16]
     state = STATES / module.removeprefix("amd.") / key
     words = [str(word) for pair in (options | {"--state": state / "state.safetensors"}).items() for word in pair]
     with run_lock(STATES / "locks" / key, module):

@@ -4,8 +4,6 @@ Each section is one class; a stage reads its own sections alone, which are also 
 names for it, so a changed value reruns exactly the stages that it touches.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +29,7 @@ from amd.config.pipeline import (
 from amd.config.section import Section
 from amd.config.transfer import Crf, Embedding, InstanceCorpus, Transfer
 from amd.runtime.errors import UserError
+from amd.runtime.receipts import fingerprint
 
 DEFAULT_PATH = Path("params.yaml")
 
@@ -112,7 +111,7 @@ def load_params(path: Path | str = DEFAULT_PATH) -> Params:
 
 def params_hash(params: Params) -> str:
     """SHA-256 of the parameters' values."""
-    return hashlib.sha256(json.dumps(params.model_dump(), sort_keys=True).encode()).hexdigest()
+    return fingerprint(params.model_dump())
 
 
 def own_section(params: Mapping[str, Any], default: SectionType) -> SectionType:

@@ -27,6 +27,7 @@ from amd.inference.amd import open_amd
 from amd.inference.segmenter import Segmented, overlay_path
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, run_lock, write_json
+from amd.runtime.receipts import standing, write_sealed
 
 RECEIPT = "receipt.json"
 NAMED_FAILURES = 3  # in the last line; the summary has all
@@ -153,9 +154,9 @@ def _segmented(source: Source, setup: Setup, folder: Path) -> dict:
     key, promised = setup.key(source), _promised(source)
     row = _resume(folder, key)
     if row is None or not _is_whole(source, row, setup, folder):
-        write_json(folder / RECEIPT, {"key": key, "row": None})
+        write_sealed(folder / RECEIPT, {"key": key, "row": None})
         row = _segment(source, setup, folder, promised)
-        write_json(folder / RECEIPT, {"key": key, "row": row})
+        write_sealed(folder / RECEIPT, {"key": key, "row": row})
     return row
 
 
@@ -203,11 +204,11 @@ def _resume(folder: Path, key: dict) -> dict | None:
         if folder.exists() and any(folder.iterdir()):
             raise UserError(f"{folder}: was not made by amd segment; move it away or choose another --out")
         return None
-    receipt = _read_receipt(folder / RECEIPT)
-    if receipt["key"] == key:
+    path = _receipt_of(folder / RECEIPT)
+    if path != key["path"]:
+        raise UserError(f"{folder}: holds the masks of {path}; choose another --out")
+    if (receipt := standing(folder / RECEIPT, "key", key)) is not None:
         return receipt["row"]
-    if receipt["key"]["path"] != key["path"]:
-        raise UserError(f"{folder}: holds the masks of {receipt['key']['path']}; choose another --out")
     for name in ("masks", "soft"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for overlay in folder.glob("overlay.*"):
@@ -215,10 +216,11 @@ def _resume(folder: Path, key: dict) -> dict | None:
     return None
 
 
-def _read_receipt(path: Path) -> dict:
+def _receipt_of(path: Path) -> str:
+    """The input that a receipt is of, whatever else became of it."""
     receipt = read_json(path)
     if isinstance(receipt, dict) and isinstance(receipt.get("key"), dict) and "path" in receipt["key"]:
-        return {"row": None, **receipt}
+        return receipt["key"]["path"]
     raise UserError(f"{path}: not a receipt of amd segment; remove its folder")
 
 

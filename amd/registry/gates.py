@@ -6,13 +6,13 @@ more than `max_drop`. J are compared only where the same frames were scored by t
 that was scored on something else, no model passes until someone takes the alias away from it.
 """
 
-import hashlib
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from amd.runtime.receipts import fingerprint
 
 J_PER_IMAGE = "J.image"
 J_ADAPTED = "J.adapted"
@@ -78,7 +78,7 @@ def gather_evidence(training: dict, scores: dict, data_hash: str | None = None) 
         image_j=_number(_part(scores, "summary", "image").get("label_free_J")),
         adapted_j=_number(_part(scores, "summary", "adapted").get("label_free_J")),
         scored_on=words.format_map(defaultdict(lambda: "unknown", protocol)),
-        benchmark=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        benchmark=fingerprint(identity),
     )
 
 

@@ -5,7 +5,6 @@ Enters: a checkpoint, metrics/vos.json, metrics/pretrain.json, the manifest. Lea
 it through (amd.registry.promotion).
 """
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from amd.registry.packaging import save_pyfunc
 from amd.registry.promotion import champion_evidence, promote_version, verdict_tags
 from amd.runtime.errors import UserError
 from amd.runtime.files import sha256, write_json
+from amd.runtime.receipts import fingerprint
 from amd.runtime.registered import (
     CHAMPION,
     CHECKPOINT_TAG,
@@ -129,7 +129,7 @@ def recipe_hash(values: Mapping[str, Any]) -> str:
         for section in TRAINED_BY
         if section in values
     }
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    return fingerprint(recipe)
 
 
 def ensure_model(client: MlflowClient, name: str, description: str) -> None:

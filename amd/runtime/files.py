@@ -18,7 +18,6 @@ from amd.runtime.errors import UserError
 
 READ_SIZE = 1 << 20
 LOCK_POLL_S = 0.01  # between tries of one that waits
-SEAL = "sha256_of_the_rest"
 
 
 @contextmanager
@@ -124,23 +123,6 @@ def read_json(path: Path | str) -> Any:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a JSON file ({error})") from None
-
-
-def write_sealed(path: Path | str, value: dict[str, Any]) -> None:
-    """Write a JSON object with a hash of itself, for a file whose word is taken instead of doing the work again."""
-    write_json(path, {**value, SEAL: _seal(value)})
-
-
-def read_sealed(path: Path | str) -> dict[str, Any]:
-    """Read what `write_sealed` wrote; UserError when it is missing, damaged or not as it was written."""
-    value = read_json(path)
-    if not isinstance(value, dict) or value.pop(SEAL, None) != _seal(value):
-        raise UserError(f"{path}: not as it was written; remove it")
-    return value
-
-
-def _seal(value: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path | str) -> str:
