@@ -15,8 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-from amd.runtime.processes import keep_freed_memory
-from amd.runtime.processes import process_group as program_group
+from amd.runtime.processes import keep_freed_memory, program_group
 
 GRACE_S = 60.0  # for the step under way to end, and the state to be saved
 

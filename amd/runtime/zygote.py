@@ -94,7 +94,7 @@ class Zygote:
         self._requests, theirs = _pair()
         os.close(os.pidfd_open(os.getpid()))  # OSError on kernels without, too
         with theirs:
-            command = (sys.executable, "-m", "flows.zygote", str(theirs.fileno()), self.module)
+            command = (sys.executable, "-m", "amd.runtime.zygote", str(theirs.fileno()), self.module)
             nothing = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
             self._process = subprocess.Popen(
                 command, env=environment, cwd=folder, pass_fds=[theirs.fileno()], start_new_session=True, **nothing
