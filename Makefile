@@ -70,4 +70,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 
 clean:
 	test ! -d .amd/services || python -m flows.services stop
-	rm -rf data models masks predictions metrics report .amd dvc.lock
+	python -m stages.clean

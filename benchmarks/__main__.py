@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 
+from amd.models.precision import choose_device
 from amd.runtime.errors import exit_on_user_error
 from amd.runtime.files import write_json
 from amd.runtime.processes import keep_freed_memory
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report = describe() | {"quick": options.quick, "subjects": {}, "rows": []}
     print(f"{report['machine']['cpu']}, {torch.get_num_threads()} threads, load {report['load_average'][0]:.2f}")
     print(HEADER, flush=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     with tempfile.TemporaryDirectory(prefix="amd-benchmarks-") as folder:
         setting = Setting(options.quick, device, Path(folder), options.checkpoint)
         for subject in options.only:

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 from amd.config import Adapt
-from amd.config.profiles import load_profile, profile_path
+from amd.config.profiles import DEFAULTS, load_profile
 from amd.data.synthetic.clips import make_corpus
 from amd.models.amd import AMD
 from amd.models.inference import soft_masks
 from amd.models.precision import fastest_precision
 from amd.runtime.processes import Programs
-from amd.training.adaptation import adapt
+from amd.training.adaptation import adapt, clip_of, pairs_apart
 from amd.training.losses import view_synthesis_loss
 from benchmarks.clips import frames
 from benchmarks.limits import name
@@ -127,7 +127,8 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
     images = [torch.from_numpy(frame) for frame in frames(*CLIP)]
 
     def work() -> None:
-        adapt(model, [image.numpy() for image in images], settings)
+        pairs = pairs_apart(len(images), settings.gap)
+        adapt(model, clip_of([image.numpy() for image in images], pairs, settings.short_edge), settings)
         for image in images:
             soft_masks(model, image, None)
 
@@ -161,7 +162,7 @@ def run_programs(programs: Programs, scratch: Path, sequences: list[str], run: i
     from flows.runners import command, devices, share
 
     place = {"dataset": "davis2016", "model": scratch / "model.safetensors", "root": scratch / "corpus/heldout"}
-    place |= {"out": scratch / f"adapted-{run}", "params": profile_path("quickstart")}
+    place |= {"out": scratch / f"adapted-{run}", "params": DEFAULTS}
 
     def begin(sequence: str) -> int:
         words = command({"sequence": sequence} | {key: str(value) for key, value in place.items()})

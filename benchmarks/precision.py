@@ -18,7 +18,7 @@ from amd.data.ingest.manifest import ingest
 from amd.data.pairs.write import write_shards
 from amd.data.synthetic.clips import make_corpus
 from amd.models.amd import AMD
-from amd.models.checkpoint import load_checkpoint
+from amd.models.loading import open_as
 from amd.training.distributed import Process
 from amd.training.pretrain import pretrain
 from benchmarks.clips import frames
@@ -37,7 +37,7 @@ def measure(setting: Setting) -> Iterator[Row]:
     network = sane_model(architecture("ResNet-50", setting.quick))
     yield masks_row(setting, "ResNet-50, random weights", network, frames(*size))
     if setting.checkpoint is not None:
-        model, _ = load_checkpoint(setting.checkpoint)
+        model, _ = open_as(AMD, setting.checkpoint)
         yield masks_row(setting, f"checkpoint {setting.checkpoint.name}", model, frames(size[0], 144, 256))
     yield curve_row(setting)
 

@@ -11,13 +11,15 @@ from flows import settings  # before Prefect
 # isort: split
 import argparse
 import os
-import re
 import signal
 import subprocess
 import sys
 from collections import deque
 from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING
 
+import networkx
+from dvc.exceptions import DvcException
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
@@ -28,13 +30,19 @@ from amd.runtime.logs import logged
 from amd.runtime.processes import program_group
 from flows.server import prefect_server
 from stages.prepare import prepare
+from stages.project import open_project
+from stages.start import VARIABLE as START_VARIABLE
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
 
 DVC = (sys.executable, "-m", "dvc")
 GRACE_S = 60.0  # a stage that is told to end saves its state
 AGAIN = "python -m flows.pipeline"  # what goes on after a failure
 TAIL = 3  # lines of a failure: the stage's own error and DVC's
-NODE = re.compile(r'"([^"]+)";')
-EDGE = re.compile(r'"([^"]+)" -> "([^"]+)";')
+START = "start"  # the stage that says what the training begins with
+MAIN = "dvc.yaml"  # the pipeline; others are in pipelines/
 
 
 @exit_on_user_error
@@ -50,19 +58,21 @@ def main() -> None:
 
 
 @flow(name="pipeline", persist_result=False)
-def pipeline(targets: list[str] | None = None, force: bool = False) -> list[str]:
+def pipeline(targets: list[str] | None = None, force: bool = False, start: str | None = None) -> list[str]:
     """Bring `targets` and all stages before them up to date; gives the stages, in the order they were looked at.
 
-    Runs in the current folder, a DVC project. Raises UserError with the last lines of the stage that failed.
+    `start` is what the stage of that name says (stages.start), with an empty one what params.yaml has; None leaves
+    that stage alone. Runs in the current folder, a DVC project. Raises UserError with the last lines of the stage that
+    failed.
     """
     with logged("pipeline", str(flow_run.root_flow_run_id), AGAIN, flow_run=flow_run.id):
         for line in prepare():
             print(line, flush=True)
         stages = stage_order(targets or [])
-        environment = _environment()
+        environment = _environment() | {START_VARIABLE: start or ""}
         for number, stage in enumerate(stages, 1):
             print(f"[{number}/{len(stages)}] {stage}", flush=True)
-            reproduce(stage, force, environment)
+            reproduce(stage, force or (stage == START and start is not None), environment)
     return stages
 
 
@@ -84,23 +94,26 @@ def reproduce(stage: str, force: bool, environment: dict[str, str]) -> None:
 
 
 def stage_order(targets: list[str]) -> list[str]:
-    """The stages that `targets` need, or all of them, each after those it depends on."""
-    graph: TopologicalSorter[str] = TopologicalSorter()
-    for target in targets or [None]:
-        dot = _dvc_dag(target)
-        for node in NODE.findall(EDGE.sub("", dot)):
-            graph.add(node)
-        for before, after in EDGE.findall(dot):
-            graph.add(after, before)
-    return list(graph.static_order())
+    """The stages that `targets` need, or all of the main pipeline, each after those it depends on."""
+    with open_project() as project:
+        graph = project.index.graph  # an edge leads from a stage to one that it depends on
+        if targets:
+            wanted = {stage for target in targets for stage in _named(project, target)}
+        else:
+            wanted = {stage for stage in graph if stage.path_in_repo == MAIN}
+        needed = wanted.union(*(networkx.descendants(graph, stage) for stage in wanted))
+        order: TopologicalSorter[str] = TopologicalSorter()
+        for stage in sorted(needed, key=lambda stage: stage.addressing):
+            order.add(stage.addressing, *(before.addressing for before in graph.successors(stage)))
+    return list(order.static_order())
 
 
-def _dvc_dag(target: str | None) -> str:
-    command = (*DVC, "dag", "--dot", *(["--", target] if target else []))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise UserError(f"dvc dag: {done.stderr.strip().splitlines()[0]}")
-    return done.stdout
+def _named(project: "Repo", target: str) -> list["Stage"]:
+    """The stages that a name, a file of stages or an output means; UserError for none."""
+    try:
+        return project.stage.collect(target)
+    except DvcException as error:
+        raise UserError(f"{target}: no stage of the pipeline ({' '.join(str(error).split())})") from None
 
 
 def _environment() -> dict[str, str]:

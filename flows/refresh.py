@@ -1,22 +1,21 @@
 """Flow refresh: new videos in the watched folder (data.videos) become pairs, and the champion is trained on with them.
 
 It is `dvc repro` of the whole pipeline, with the lock and the lineage of a manual run, but for one decision between
-its first stages and the training: if the pairs are not those of the last training, pretrain.start in params.yaml
-becomes the version that is champion now. The last stage promotes what comes out if it passes the gates.
+its first stages and the training: if the pairs are not those of the last training, the stage start is told to begin
+with the version that is champion now. params.yaml stays as it is. The last stage promotes what comes out if it passes
+the gates.
 """
 
 from flows import settings  # noqa: F401 - before Prefect
 
 # isort: split
-from io import StringIO
 from pathlib import Path
 
 from prefect import flow, get_run_logger
 from ruamel.yaml import YAML
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from amd.config import DEFAULT_PATH, load_params
-from amd.runtime.files import run_lock, write_text
+from amd.config import load_params
+from amd.runtime.files import run_lock
 from flows.pipeline import pipeline
 
 LOCK = Path("dvc.lock")
@@ -28,23 +27,22 @@ def refresh() -> str:
     """Bring the pipeline up to date; gives what was done about the training. Interrupted, the next run goes on."""
     with run_lock(".amd/locks/refresh", "refresh"):
         pipeline(["shard"])
-        decision = _decide()
+        decision, start = _decide()
         get_run_logger().info(decision)
-        pipeline()
+        pipeline(start=start)
     return decision
 
 
-def _decide() -> str:
-    """Set what the next training begins with, if there is one."""
+def _decide() -> tuple[str, str | None]:
+    """In words, and what the next training begins with (see flows.pipeline)."""
     if not new_pairs():
-        return "no new pairs; the training stands"
+        return "no new pairs; the training stands", None
     from flows.models import champion  # MLflow takes seconds to import
 
     start = champion(load_params().register_.name)
     if start is None:
-        return "new pairs; trained anew, as there is no champion"
-    set_start(start)
-    return f"new pairs; trained on from {start}"
+        return "new pairs; trained anew, as there is no champion", ""
+    return f"new pairs; trained on from {start}", start
 
 
 def new_pairs() -> bool:
@@ -52,17 +50,6 @@ def new_pairs() -> bool:
     stages = YAML(typ="safe").load(LOCK)["stages"]
     made = _locked(stages["shard"]["outs"])
     return "pretrain" not in stages or _locked(stages["pretrain"]["deps"]) != made
-
-
-def set_start(start: str) -> None:
-    """Write pretrain.start into params.yaml, whose comments stay."""
-    yaml = YAML()
-    tree = yaml.load(DEFAULT_PATH)
-    if tree["pretrain"]["start"] != start:
-        tree["pretrain"]["start"] = DoubleQuotedScalarString(start)  # plain, its colon is an error between { and }
-        text = StringIO()
-        yaml.dump(tree, text)
-        write_text(DEFAULT_PATH, text.getvalue())
 
 
 def _locked(entries: list[dict]) -> str:

@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from prefect.context import get_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from amd.runtime.errors import UserError
 from amd.runtime.processes import program_group
+from amd.runtime.store import require_answer
 
 HOST = "127.0.0.1"
 LOG = Path(".amd/logs/prefect.log")
@@ -40,8 +42,10 @@ RECORDER = {
 
 @contextmanager
 def prefect_server() -> Iterator[None]:
-    """The server that PREFECT_API_URL names, else a temporary one for the body; UserError when it does not start."""
-    if PREFECT_API_URL.value():
+    """The server that PREFECT_API_URL names, else a temporary one for the body; UserError when it does not answer."""
+    if address := PREFECT_API_URL.value():
+        profile = "" if os.environ.get("PREFECT_API_URL") else f" in the profile {get_settings_context().profile.name}"
+        require_answer(str(address), f"PREFECT_API_URL{profile}")
         yield
         return
     port = _free_port()

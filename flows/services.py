@@ -167,8 +167,13 @@ def _start_server(server: Server, undo: ExitStack) -> None:
 def _prepare_store(uri: str) -> None:
     """Set up a new SQLite store before the server does, under the lock that every other user of it takes."""
     if uri.startswith("sqlite") and "MLFLOW_ARTIFACTS_DESTINATION" not in os.environ:
-        program = "from amd.runtime.tracking import connect; connect()"
-        subprocess.run([sys.executable, "-c", program], env=os.environ | {"MLFLOW_TRACKING_URI": uri}, check=True)
+        program = "from amd.runtime import errors, tracking; errors.exit_on_user_error(tracking.connect)()"
+        command, environment = [sys.executable, "-c", program], os.environ | {"MLFLOW_TRACKING_URI": uri}
+        done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            raise UserError(
+                (done.stderr.strip().splitlines() or ["mlflow: its store cannot be set up"])[-1].removeprefix("error: ")
+            )
 
 
 def _port_taken(port: int) -> bool:

@@ -7,10 +7,12 @@ refused. Any other exception is a failure of the product.
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -18,27 +20,33 @@ import torch
 from amd.config import load_params
 from amd.config.profiles import load_profile
 from amd.data.benchmarks.davis import open_benchmark
-from amd.data.images import read_image, read_labels, read_mask
+from amd.data.images import image_size, read_image, read_labels, read_mask
 from amd.data.ingest.examine import Limits, examine
 from amd.data.ingest.manifest import read_manifest
-from amd.data.ingest.report import validation_report
+from amd.data.ingest.report import terminal_report, validation_report
 from amd.data.pairs.read import PairReader
 from amd.data.pairs.transforms import PairTransform
 from amd.data.tables import INDEX, MANIFEST, read_table
-from amd.data.video.decode import Source
+from amd.data.video.decode import DecodeError, Source, read_frames
 from amd.data.video.sources import find_inputs
-from amd.models.checkpoint import load_checkpoint, load_reference, object_segment
-from amd.models.embedding import load_embedding
+from amd.models.amd import AMD
+from amd.models.checkpoint import load_reference, object_segment
 from amd.models.inference import soft_masks
-from amd.models.semantic import load_semantic
+from amd.models.loading import open_as, open_model
 from amd.motion.flow import read_flo
 from amd.runtime.errors import UserError
 from amd.training.loop import load_state
 from fuzz.forgery import forged_safetensors, forged_tar, write_forged_table
 from fuzz.mutation import mutated_bytes, mutated_text
 
-VIDEOS = (".mp4", ".mkv", ".avi", ".webm", ".mov")
-PICTURES = ("picture.jpg", "picture.png", "picture.gif", "picture.webp", "picture.bmp")
+VIDEOS = (
+    *("clip.mp4", "clip.mkv", "clip.avi", "clip.webm", "clip.mov", "clip.ts", "clip.mpg", "clip.flv", "clip.wmv"),
+    *("turned.mp4", "holes.mp4", "sizes.ts", "sizes.avi", "moving.webp", "moving.png", "moving.avif"),
+)
+PICTURES = (
+    *("picture.jpg", "picture.png", "picture.gif", "picture.webp", "picture.bmp", "picture.tif", "picture.jp2"),
+    *("picture.avif", "picture.tga", "turned.jpg", "turned.png"),
+)
 MASK = "mask.png"
 VIDEO_LIST = "davis/ImageSets/480p/val.txt"
 BATCHES = 3
@@ -71,6 +79,27 @@ def _text(name: str, *beside: str) -> Mutate:
         (folder / name).write_bytes(mutated_text(rng, (seeds / name).read_text()))
 
     return mutate
+
+
+def _matrix(rng: random.Random, seeds: Path, folder: Path) -> None:
+    """Any numbers in the display matrix, the rest of the video as it was."""
+    content = bytearray((seeds / "turned.mp4").read_bytes())
+    start = content.index(b"tkhd") + 44  # behind version, times, track, duration, layer and volume
+    for place in range(start, start + 36, 4):
+        content[place : place + 4] = rng.choice((0, 1 << 16, -1 << 16 & 0xFFFFFFFF, rng.getrandbits(32))).to_bytes(4)
+    (folder / "turned.mp4").write_bytes(content)
+
+
+def _holes(rng: random.Random, seeds: Path, folder: Path) -> None:
+    """Zeros or noise in up to a third of the pictures' data, the headers as they were."""
+    content = bytearray((seeds / "holes.mp4").read_bytes())
+    first = content.index(b"mdat") + 4
+    end = first - 8 + int.from_bytes(content[first - 8 : first - 4])
+    for _ in range(rng.randint(1, 6)):
+        place, width = rng.randrange(first, end), rng.choice((4, 32, 200, (end - first) // 20))
+        width = min(width, end - place)
+        content[place : place + width] = bytes(width) if rng.random() < 0.7 else rng.randbytes(width)
+    (folder / "holes.mp4").write_bytes(content)
 
 
 def _safetensors(name: str, key: str = "info") -> Mutate:
@@ -106,16 +135,29 @@ def _image(rng: random.Random, seeds: Path, folder: Path) -> None:
     _bytes(rng.choice((MASK, *PICTURES)))(rng, seeds, folder)
 
 
-def use_video(suffix: str, folder: Path) -> None:
-    """As ingest does: its facts, every frame, and the row of the manifest."""
-    path = folder / f"clip{suffix}"
+def use_video(name: str, folder: Path) -> None:
+    """As ingest does: its facts, every frame, and the row of the manifest; then as `amd segment` reads it."""
+    path = folder / name
     settings = load_profile("quickstart")
     found = examine(Source("case", path), Limits.of(settings.ingest, settings.shard))
     row = dict.fromkeys(MANIFEST.names) | {"video_id": "case", "path": str(path), "bytes": 1, "sha256": "0"} | found
     pa.Table.from_pylist([row], schema=MANIFEST)
     validation_report([row])
+    terminal_report([row])
     if row["status"] == "rejected":
         raise UserError(row["reason"])
+    _read_whole(path)
+
+
+def _read_whole(path: Path) -> None:
+    """Every frame at its own size by PyAV: of one size and in order, up to the damage."""
+    index, size = -1, None
+    with suppress(DecodeError):
+        for frame in read_frames(Source("case", path, decoder="pyav")):
+            size = size or frame.image.shape
+            if frame.image.shape != size or frame.index != index + 1 + frame.lost or not np.isfinite(frame.timestamp):
+                raise AssertionError(f"frame {frame.index} after {index}, {frame.image.shape} after {size}")
+            index = frame.index
 
 
 def use_shards(folder: Path) -> None:
@@ -127,7 +169,7 @@ def use_shards(folder: Path) -> None:
 
 def use_checkpoint(folder: Path) -> None:
     """Load it and segment an image."""
-    model, info = load_checkpoint(folder / "model.safetensors")
+    model, info = open_as(AMD, folder / "model.safetensors")
     object_segment(info)
     soft_masks(model, torch.zeros(48, 64, 3, dtype=torch.uint8), info.short_edge)
 
@@ -152,19 +194,23 @@ def use_images(folder: Path) -> None:
     for path in sorted(folder / name for name in (MASK, *PICTURES) if (folder / name).exists()):
         for read in (read_image, read_mask, read_labels) if path.name == MASK else (read_image,):
             read(path)
+        if path.name != MASK and read_image(path, upright=True).shape[:2] != image_size(path, upright=True):
+            raise AssertionError("another size than its header says")
 
 
 TARGETS: dict[str, Target] = {
-    **{f"video {suffix}": Target(_bytes(f"clip{suffix}"), partial(use_video, suffix)) for suffix in VIDEOS},
+    **{f"video {name}": Target(_bytes(name), partial(use_video, name)) for name in VIDEOS},
+    "display matrix": Target(_matrix, partial(use_video, "turned.mp4")),
+    "holes": Target(_holes, partial(use_video, "holes.mp4")),
     "manifest": Target(_manifest, lambda folder: read_manifest(folder / "manifest.parquet")),
     "shard": Target(_shard, use_shards),
     "shard index": Target(_index, use_shards),
     "checkpoint": Target(_safetensors("model.safetensors"), use_checkpoint),
     "semantic model": Target(
-        _safetensors("semantic.safetensors"), lambda folder: load_semantic(folder / "semantic.safetensors")
+        _safetensors("semantic.safetensors"), lambda folder: open_model(folder / "semantic.safetensors")
     ),
     "embedding": Target(
-        _safetensors("embedding.safetensors"), lambda folder: load_embedding(folder / "embedding.safetensors")
+        _safetensors("embedding.safetensors"), lambda folder: open_model(folder / "embedding.safetensors")
     ),
     "training state": Target(_safetensors("state.safetensors", "progress"), use_state),
     # A whole reference has 100 MB: this one is too small, which is found out after it was read.

@@ -10,10 +10,11 @@ from pathlib import Path
 from amd.config import Params
 from amd.data.benchmarks.instances import open_instances
 from amd.evaluation.embedding_score import score_embedding
-from amd.models.embedding import load_embedding, save_embedding
+from amd.models.checkpoint import save_checkpoint
+from amd.models.embedding import EmbeddingNetwork
+from amd.models.loading import open_as
 from amd.runtime.files import write_json
 from amd.runtime.tracking import Run
-from amd.training.distributed import process_group
 from stages import run_stage
 
 TRAINED = Path("models/embedding_trained.safetensors")
@@ -24,14 +25,12 @@ SCORES = Path("metrics/embedding_score.json")
 def main(params: Params, run: Run) -> None:
     """Score every folder's val images and write the finished checkpoint."""
     settings = params.embedding
-    network, info = load_embedding(TRAINED)
+    network, info = open_as(EmbeddingNetwork, TRAINED, settings.device)
     scores = {}
-    with process_group(settings.device) as process:
-        network.to(process.device)
-        for root in settings.data:
-            images = open_instances([Path(root)], "val", info.architecture.classes)
-            scores[root] = score_embedding(network, images, settings.embed_short_edge)
-    save_embedding(CHECKPOINT, network, replace(info, short_edge=settings.embed_short_edge, scores=scores))
+    for root in settings.data:
+        images = open_instances([Path(root)], "val", info.architecture.classes)
+        scores[root] = score_embedding(network, images, settings.embed_short_edge)
+    save_checkpoint(CHECKPOINT, network, replace(info, short_edge=settings.embed_short_edge, scores=scores))
     write_json(SCORES, scores)
     for number, values in enumerate(scores.values()):
         prefix = f"val{number}_" if len(scores) > 1 else ""

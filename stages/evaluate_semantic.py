@@ -13,7 +13,8 @@ from amd.data.benchmarks.image_sets import voc2012
 from amd.data.benchmarks.instances import class_names
 from amd.evaluation.semantic import LabelsOf, fine_tuned, network_labels, score_semantic
 from amd.evaluation.semantic_figure import write_semantic_scores, write_semantic_sheet
-from amd.models.semantic import SCRATCH, load_semantic
+from amd.models.loading import open_as
+from amd.models.semantic import SCRATCH, SemanticNetwork
 from amd.runtime.files import write_json
 from amd.runtime.tracking import Run
 from stages import run_stage
@@ -34,7 +35,7 @@ def main(params: Params, run: Run) -> None:
     first: dict[str, LabelsOf] = {}  # of every group
     groups: dict[str, list[float]] = {}
     for name, group in fine_tunings(params).items():
-        network, info = load_semantic(MODELS / name / MODEL)
+        network, info = open_as(SemanticNetwork, MODELS / name / MODEL)
         labels_of = network_labels(network, info, names)
         runs[name] = score_semantic(frames, labels_of, names, fine_tuned(info))
         run.metrics({f"mIoU_{name}": runs[name]["mIoU"], f"accuracy_{name}": runs[name]["pixel_accuracy"]})

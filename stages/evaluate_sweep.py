@@ -6,15 +6,14 @@ In: models/sweep/c<number>/. Out also the masks and label maps, predictions/swee
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from amd.config import Params
 from amd.data.benchmarks.davis import Sequence, open_benchmark
 from amd.evaluation.published import note
 from amd.evaluation.sweep_figure import write_sweep_curve, write_sweep_masks
 from amd.evaluation.vos import LABEL_FREE, score_prediction
 from amd.inference.segmenter import segment_sequence
-from amd.models.checkpoint import load_checkpoint
+from amd.models.amd import AMD
+from amd.models.loading import open_as
 from amd.runtime.files import read_json, write_json
 from amd.runtime.progress import progress
 from amd.runtime.tracking import Run
@@ -46,8 +45,7 @@ def main(params: Params, run: Run) -> None:
 def evaluate(sequences: list[Sequence], segments: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The numbers of one model, each image by itself, and their protocol."""
     folder = PREDICTIONS / f"c{segments}"
-    model, info = load_checkpoint(model_folder(segments) / CHECKPOINT)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model, info = open_as(AMD, model_folder(segments) / CHECKPOINT, "auto")
     for sequence in progress(sequences, f"c = {segments}", unit="sequences"):
         segment_sequence(model, info, sequence, folder, sequence.dataset)
     scores = score_prediction(sequences, folder, segments)

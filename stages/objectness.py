@@ -10,7 +10,9 @@ from torch import Tensor
 from amd.config import Params
 from amd.data.pairs.read import to_float
 from amd.data.tables import SEGMENTS, write_table
-from amd.models.checkpoint import load_checkpoint, save_checkpoint
+from amd.models.amd import AMD
+from amd.models.checkpoint import save_checkpoint
+from amd.models.loading import open_as
 from amd.models.precision import MASKS_WITHIN, rounding_error
 from amd.runtime.files import write_json
 from amd.runtime.progress import progress
@@ -43,7 +45,7 @@ def store_object(pretrained: Path, checkpoint: Path, params: Params) -> tuple[li
 
     Returns the statistics of every segment, and the largest difference that bfloat16 made to a mask.
     """
-    model, info = load_checkpoint(pretrained)
+    model, info = open_as(AMD, pretrained)
     errors = []
 
     def watched(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 AT_WORK = Path(".amd/dvc/at-work")  # a file per stage: since when it works; touched as long as it does
 ASIDE = Path("set-aside")  # files of DVC's outputs that somebody changed
 TOUCH_S = 1.0
+CLOCK_S = 0.05  # the file system's clock is coarser than the process's
 LATE_S = 10.0  # by which a killed stage's processes may outlive its last touch
 NAMED = 5  # foreign files in a message
 
@@ -37,17 +38,16 @@ def require_owned(repo: "Repo", command: str | None = None) -> list[str]:
 
     Raises UserError that names the foreign files; then nothing was set aside.
     """
-    stages = [stage for stage in repo.index.stages if stage.cmd and command in (None, stage.cmd)]
-    foreign: list[Path] = []
-    changed: list[Path] = []
-    for stage in stages:
-        found = [_look_through(out, _time_at_work(stage.cmd)) for out in stage.outs if os.path.lexists(out.fs_path)]
-        foreign += [path for paths, _ in found for path in paths]
-        changed += [path for _, paths in found for path in paths]
-        _forget_finished(stage)
+    foreign, changed = _look_through_all(repo, command)
     if foreign:
         raise UserError(_refusal(foreign))
     return [_set_aside(path) for path in changed]
+
+
+def strangers(repo: "Repo") -> set[Path]:
+    """The files where DVC keeps outputs that are somebody else's, or were changed."""
+    foreign, changed = _look_through_all(repo, None)
+    return {*foreign, *changed}
 
 
 @contextmanager
@@ -91,33 +91,47 @@ def files_below(path: Path) -> Iterator[Path]:
             yield from (Path(folder, name) for name in sorted([*names, *links]))
 
 
+def _look_through_all(repo: "Repo", command: str | None) -> tuple[list[Path], list[Path]]:
+    foreign: list[Path] = []
+    changed: list[Path] = []
+    for stage in (stage for stage in repo.index.stages if stage.cmd and command in (None, stage.cmd)):
+        for out in (out for out in stage.outs if os.path.lexists(out.fs_path)):
+            found = _look_through(out, _time_at_work(stage.cmd))
+            foreign += found[0]
+            changed += found[1]
+        _forget_finished(stage)
+    return foreign, changed
+
+
 def _look_through(out: "Output", worked: tuple[float, float]) -> tuple[list[Path], list[Path]]:
     """The foreign files of an output, and those that were changed."""
+    from dvc_data.hashfile.hash import file_md5
+
     root = Path(out.fs_path)
-    whole, present = _hashes(out)
+    whole = _hash(out)
     if whole is not None and (whole == out.hash_info or (out.use_cache and out.cache.exists(whole.value))):
         return [], []
     listed = _entries(out.get_obj()) if out.hash_info else {}
     foreign, changed = [], []
     for path in files_below(root):
         name = "" if path == root else path.relative_to(root).as_posix()
-        same = name in listed and listed[name] == present.get(name)
+        same = name in listed and path.is_file() and listed[name] == file_md5(str(path), out.fs)
         if same or worked[0] <= path.lstat().st_ctime <= worked[1]:
             continue
         (changed if name in listed else foreign).append(path)
     return foreign, changed
 
 
-def _hashes(out: "Output"):
-    """DVC's hash of an output as it lies there, and of every file; nothing of what DVC cannot read."""
+def _hash(out: "Output"):
+    """DVC's hash of an output as it lies there; None for what DVC cannot read, such as a broken link."""
     from dvc.exceptions import DvcException
     from dvc_data.hashfile.build import build
 
     try:
         _, _, found = build(out.cache, out.fs_path, out.fs, out.hash_name, dry_run=True, ignore=out.dvcignore)
     except (OSError, DvcException):
-        return None, {}
-    return found.hash_info, _entries(found)
+        return None
+    return found.hash_info
 
 
 def _entries(found) -> dict[str, str]:
@@ -161,7 +175,7 @@ def _time_at_work(command: str) -> tuple[float, float]:
     """From when to when a stage was at work since DVC last took its outputs over; an empty time if it was not."""
     record = _record(command)
     try:
-        return float(read_json(record)["since"]) - TOUCH_S, record.stat().st_mtime + LATE_S
+        return float(read_json(record)["since"]) - CLOCK_S, record.stat().st_mtime + LATE_S
     except (UserError, OSError, KeyError, TypeError, ValueError):
         return 0.0, -1.0
 
@@ -169,5 +183,5 @@ def _time_at_work(command: str) -> tuple[float, float]:
 def _forget_finished(stage: "Stage") -> None:
     """Once dvc.lock lists a stage's outputs as they are, what is written from now on is not its own."""
     record = _record(stage.cmd)
-    if record.exists() and all(_hashes(out)[0] == out.hash_info for out in stage.outs):
+    if record.exists() and all(_hash(out) == out.hash_info for out in stage.outs):
         record.unlink(missing_ok=True)

@@ -6,12 +6,11 @@ is finished is not done again while its checkpoint, frames and code stay the sam
 
 from pathlib import Path
 
-import torch
-
 from amd.config import Params, Predict
 from amd.data.benchmarks.davis import Sequence, open_benchmark
 from amd.inference.segmenter import segment_sequence
-from amd.models.checkpoint import load_checkpoint
+from amd.models.amd import AMD
+from amd.models.loading import open_as
 from amd.runtime.files import run_lock, sha256
 from amd.runtime.progress import progress
 from amd.runtime.tracking import Run
@@ -33,8 +32,7 @@ def main(params: Params, run: Run) -> None:
 
 def predict(checkpoint: Path, sequences: list[Sequence], settings: Predict, out: Path) -> None:
     """Bring the predictions of all sequences under `out` up to date."""
-    model, info = load_checkpoint(checkpoint)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model, info = open_as(AMD, checkpoint, "auto")
     weights = sha256(checkpoint)
     for sequence in progress(sequences, "predict", unit="sequences"):
         made_from = origin(weights, sequence, settings)

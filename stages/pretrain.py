@@ -12,6 +12,7 @@ from amd.runtime.receipts import fingerprint
 from amd.runtime.tracking import Run
 from amd.training.distributed import launch
 from stages import input_tags, run_stage
+from stages.start import read_start
 
 INDEX = Path("data/shards/index.parquet")
 CHECKPOINT = Path("models/pretrained.safetensors")
@@ -20,14 +21,15 @@ HISTORY = Path("metrics/pretrain.json")
 
 def main(params: Params, run: Run) -> None:
     """Train, or go on training after an interruption; the state's folder names what is trained from what."""
-    start = start_file(params.pretrain.start)
+    begin = read_start()
+    start = start_file(begin)
     state = Path(".amd/pretrain") / training_key(params, start)
     arguments = {
         "--index": INDEX,
         "--state": state / "state.safetensors",
         "--out": CHECKPOINT,
         "--history": HISTORY,
-        "--lineage": json.dumps(input_tags(params)),
+        "--lineage": json.dumps(input_tags(params) | ({"start": begin} if begin else {})),
         **({"--start": start} if start else {}),
     }
     with run_lock(".amd/locks/pretrain", "pretrain"):
@@ -37,6 +39,7 @@ def main(params: Params, run: Run) -> None:
             sys.exit(status)
         shutil.rmtree(state, ignore_errors=True)
     history = read_json(HISTORY)
+    run.tags({"pretrain.start": begin or "from scratch"})
     run.metrics({key: value for key, value in history.items() if key != "curve"})
     run.artifact(HISTORY)
 

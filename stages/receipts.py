@@ -12,8 +12,10 @@ import amd
 from amd.config import Section
 from amd.data.benchmarks.davis import Sequence, is_folder, visible_names
 from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
+from amd.runtime.errors import UserError
 from amd.runtime.files import remove_half_written, sha256
 from amd.runtime.receipts import fingerprint, standing, write_sealed
+from stages.owned import files_below
 
 SCHEDULING = {"runner", "workers", "threads", "timeout_s", "retries"}  # settings that say how, not what, is computed
 CODE = ("models/*.py", "motion/*.py", "training/*.py", "inference/*.py", "data/images.py")
@@ -49,10 +51,14 @@ def write_receipt(out: Path, sequence: Sequence, made_from: dict[str, str], figu
 
 
 def discard(out: Path, dataset: str, name: str) -> None:
-    """Remove a video's receipt, then its predictions."""
+    """Remove a video's receipt, then its predictions; UserError for a file among them that is none."""
+    folders = [folder / name for folder in _prediction_folders(out, dataset) if (folder / name).is_dir()]
+    for path in (path for folder in folders for path in files_below(folder)):
+        if path.suffix not in (".png", ".part"):
+            raise UserError(f"{path}: not made by the pipeline, but where it removes files; move it away")
     receipt_path(out, dataset, name).unlink(missing_ok=True)
-    for folder in _prediction_folders(out, dataset):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def discard_others(out: Path, dataset: str, names: set[str]) -> list[str]:

@@ -11,21 +11,41 @@ from amd.config import Params
 from amd.data.benchmarks.davis import Sequence, open_benchmark
 from amd.data.benchmarks.predictions import masks_folder
 from amd.data.tables import MANIFEST, PAIRS, read_table
-from amd.models.checkpoint import load_checkpoint
+from amd.models.amd import AMD
+from amd.models.loading import open_as
 from amd.report.evaluations import sections
 from amd.report.page import Findings, make_report
 from amd.report.pictures import SequencePictures, picture_sequence
 from amd.runtime.errors import UserError
-from amd.runtime.files import read_json
+from amd.runtime.files import read_json, write_json
 from amd.runtime.progress import progress
 from amd.runtime.tracking import Run
 from stages import run_stage
 from stages.evaluate_vos import PREDICTIONS
 
 OUT = Path("report/report.html")
+SCORES, SUMMARY = Path("metrics/scores.json"), Path("metrics/summary.json")  # for `dvc plots` and `dvc metrics`
 CHECKPOINT = Path("models/amd.safetensors")
 PICTURED = 20  # sequences: keeps the file below 10 MB
 LINEAGE = ("git.", "params.", "version.", "dvc.")
+
+HEADLINES = {  # of `dvc metrics show`: where each number is
+    "loss": ("pretrain.json", "loss"),
+    "object_segment": ("objectness.json", "object_segment"),
+    "J": ("vos.json", "summary", "image", "label_free_J"),
+    "F": ("vos.json", "summary", "image", "label_free_F"),
+    "J_adapted": ("vos.json", "summary", "adapted", "label_free_J"),
+    "F_adapted": ("vos.json", "summary", "adapted", "label_free_F"),
+    "J_oracle": ("vos.json", "summary", "image", "oracle_J"),
+    "J_flow_outliers": ("vos.json", "baselines", "flow_outliers", "mean", "J", "mean"),
+    "J_centre_box": ("vos.json", "baselines", "centre_box", "mean", "J", "mean"),
+    "videos_not_adapted": ("adapt.json", "failed"),
+    "IoU_inverted": ("robustness.json", "scores", "inverted", "foreground_iou"),
+    "IoU_blurred": ("robustness.json", "scores", "blurred", "foreground_iou"),
+    "probe_accuracy": ("features.json", "probe_accuracy", "mean"),
+    "saliency_F": ("saliency.json", "F", "adaptive"),
+    "saliency_MAE": ("saliency.json", "MAE"),
+}
 
 Content = TypeVar("Content")
 
@@ -50,8 +70,31 @@ def main(params: Params, run: Run) -> None:
             problems=problems,
         ),
     )
+    write_json(SCORES, score_rows(vos))
+    write_json(SUMMARY, summary(Path("metrics")))
     run.artifact(OUT)
     print(f"report: {OUT}, {OUT.stat().st_size / 1e6:.1f} MB")
+
+
+def score_rows(vos: dict | None) -> list[dict]:
+    """Label-free J of every sequence by prediction; empty without scores."""
+    return [
+        {"sequence": sequence, "masks": prediction, "J": round(measures["J"]["mean"], 4)}
+        for prediction, choices in (vos or {}).get("scores", {}).items()
+        for sequence, measures in choices["label-free"]["sequences"].items()
+    ]
+
+
+def summary(metrics: Path) -> dict[str, float | int | None]:
+    """A number or two of every stage, by name; what was skipped or never ran is left out."""
+    found = {}
+    for name, (file, *keys) in HEADLINES.items():
+        value = if_there(str(metrics / file), read_json)
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, int | float):
+            found[name] = round(value, 4) if isinstance(value, float) else value
+    return found
 
 
 def if_there(path: str, read: Callable[[Path], Content]) -> Content | None:
@@ -74,7 +117,7 @@ def lineage(run: Run) -> dict[str, str]:
 def pictures(params: Params, vos: dict | None) -> tuple[list[SequencePictures], int, list[str]]:
     """The worst sequences in pictures, how many are left out, and what could not be shown."""
     try:
-        model, info = load_checkpoint(CHECKPOINT)
+        model, info = open_as(AMD, CHECKPOINT)
         sequences = open_benchmark(params.data.benchmark, params.data.benchmark_root)
     except UserError as error:
         return [], 0, [str(error)]

@@ -4,7 +4,10 @@ from pathlib import Path
 
 from amd.config import load_params
 from amd.runtime.errors import exit_on_user_error
-from amd.runtime.files import read_json
+from amd.runtime.files import read_json, sha256
+from amd.runtime.store import database_of, is_registered, store_uri, without_password
+
+CHECKPOINT = Path("models/amd.safetensors")
 
 
 @exit_on_user_error
@@ -13,24 +16,39 @@ def main() -> None:
     params = load_params()
     vos = read_json("metrics/vos.json")
     scores, baselines = vos["summary"], {name: row["mean"]["J"]["mean"] for name, row in vos["baselines"].items()}
-    registered = read_json("metrics/register.json")
-    alias = "champion" if registered["promoted"] else "no alias moved"
     root = Path.cwd()
+    store, model, address = registered_model(read_json("metrics/register.json"))
     print(
         f"""
 report      {root / "report/report.html"}
 masks       {root / "predictions/adapted/masks"} (adapted), {root / "predictions/image/masks"} (per image)
 scores      {root / "metrics/vos.json"}
             label-free J: {scores["image"]["label_free_J"]:.3f} per image, \
-{scores["adapted"]["label_free_J"]:.3f} adapted
+{scores["adapted"]["label_free_J"]:.3f} adapted, on {len(vos["scores"]["image"]["label-free"]["sequences"])} \
+sequences of {params.data.benchmark}
             without learning: {baselines["flow_outliers"]:.3f} optical flow, {baselines["centre_box"]:.3f} centre box
-MLflow      sqlite:///{root / "mlflow.db"}
-            see it with: .venv/bin/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
-model       {registered["name"]} version {registered["version"]} ({alias}: {registered["reason"]})
+MLflow      {store}
+model       {model}
 
-next        .venv/bin/amd segment {example(params.data.benchmark_root)} --model models:/{registered["name"]}@champion \\
+next        .venv/bin/amd segment {example(params.data.benchmark_root)} --model {address} \\
                 --out segmented --overlay"""
     )
+
+
+def registered_model(outcome: dict) -> tuple[str, str, str]:
+    """What to say of the store and of the model, and the address that opens the model here.
+
+    After `git clone` and `dvc pull` the results are here, but the registry is where they were made.
+    """
+    name, version = outcome["name"], outcome["version"]
+    uri, database = without_password(store_uri(), store_uri()), database_of(store_uri())
+    if database is not None and not is_registered(database, name, version, sha256(CHECKPOINT)):
+        made = f"{CHECKPOINT}, made elsewhere and registered there as {name} version {version}; not in a registry here"
+        return f"{uri} does not know these results: they were made elsewhere", made, str(CHECKPOINT)
+    alias = "champion" if outcome["promoted"] else "no alias moved"
+    see = f"{uri}\n            see it with: .venv/bin/mlflow server --backend-store-uri {uri} --host 127.0.0.1"
+    words = f"{name} version {version} ({alias}: {outcome['reason']})"
+    return see if database else uri, words, f"models:/{name}@champion"
 
 
 def example(benchmark_root: str) -> str:

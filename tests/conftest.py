@@ -35,6 +35,14 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of small inputs that are hard to read right; the test is skipped where it is absent."""
+    if not (SHARED / "cases").is_dir():
+        pytest.skip(f"no cases at {SHARED / 'cases'} (set AMD_SHARED)")
+    return SHARED / "cases"
+
+
+@pytest.fixture(scope="session")
 def parity() -> Path:
     """The folder of the published reference's numbers; the test is skipped where it is absent."""
     if not (SHARED / "parity").is_dir():

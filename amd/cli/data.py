@@ -10,7 +10,8 @@ Look at videos and frame folders, or at a benchmark: what is there, what is wron
 
 Every input is decoded whole and judged by the rules of the pipeline's ingest stage, with the limits of
 ./params.yaml (of the quickstart profile where there is none). Of a benchmark every image is decoded, and what is there
-is compared with what its publication has. Nothing is changed.
+is compared with what its publication has. Nothing is changed. The exit status is 2 when no input can be used, or when
+a file of the benchmark is damaged.
 """
 
 PROFILE = """\
@@ -27,15 +28,21 @@ def doctor(paths: list[Path], dataset: str | None, root: Path | None) -> None:
     if dataset and root:
         from amd.data.benchmarks.doctor import check_dataset
 
-        print(check_dataset(dataset, root))
+        damaged: list[str] = []
+        print(check_dataset(dataset, root, damaged.append))
+        if damaged:
+            more = f"; and {len(damaged) - 1} more named above" * (len(damaged) > 1)
+            raise UserError(f"{damaged[0]}{more}")
         return
     from amd.config.profiles import local_params
     from amd.data.ingest.manifest import ingest
-    from amd.data.ingest.report import validation_report
+    from amd.data.ingest.report import terminal_report
 
-    params = local_params()
-    rows = [row for path in paths for row in ingest(path, params.ingest, params.shard)]
-    print(validation_report(rows), end="")
+    params, notes = local_params(), []
+    rows = [row for path in paths for row in ingest(path, params.ingest, params.shard, report=notes.append)]
+    print(terminal_report(rows, notes), end="")
+    if all(row["status"] == "rejected" for row in rows):
+        raise UserError(f"none of {len(rows)} inputs can be used; the reasons stand above")
 
 
 def profile(name: str, write: Path) -> None:

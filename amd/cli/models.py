@@ -37,6 +37,19 @@ def pull(uri: str, out: Path, pyfunc: bool) -> None:
     print(pull_pyfunc(uri, out) if pyfunc else pull(uri, out))
 
 
+def relocate_store() -> None:
+    """The store of a copied or moved project keeps its files beside itself again."""
+    from amd.runtime.errors import UserError
+    from amd.runtime.store import artifacts_of, database_of, relocate
+    from amd.runtime.tracking import store_uri
+
+    database = database_of(store_uri())
+    if database is None:
+        raise UserError("MLFLOW_TRACKING_URI names a server, which knows its own files; unset it in the copied project")
+    places = relocate(database)
+    print(f"{database}: keeps its files in {artifacts_of(database)}; {places} places rewritten")
+
+
 NAME = argument("name", metavar="NAME")
 REASON = argument("--reason", dest="why", metavar="TEXT", default="", help="why, for the history")
 
@@ -79,6 +92,13 @@ ACTIONS = (
         'amd models rollback amd --reason "misses small objects"',
         rollback,
         (NAME, argument("--to", metavar="VERSION", help="an earlier champion (default: the previous one)"), REASON),
+    ),
+    Command(
+        "relocate",
+        "after a project was copied or moved",
+        "Let the MLflow store of a copied or moved project keep its files beside itself. Run it in that project.",
+        "amd models relocate",
+        relocate_store,
     ),
     Command(
         "pull",

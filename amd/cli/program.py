@@ -1,10 +1,12 @@
 """The `amd` command: arguments in, one function of the command's subject each; `amd --help` is the manual.
 
-Errors are one line on stderr with exit status 2; Ctrl-C ends with 130. Libraries are imported by the command that
-needs them, so that help and mistakes in the arguments answer at once.
+Errors are one line on stderr with exit status 2; Ctrl-C and SIGTERM end with 130. Libraries are imported by the
+command that needs them, so that help and mistakes in the arguments answer at once.
 """
 
 import argparse
+import signal
+import threading
 from collections.abc import Sequence
 
 import amd
@@ -33,13 +35,16 @@ examples
   amd segment clip.mp4 --model models:/amd@champion --out out --overlay
   amd score --dataset davis2016 --root DAVIS --predictions predictions/adapted/masks/davis2016
 
-exit status: 0 well, 2 a mistake or a failed input (one line on stderr says which), 130 interrupted
+exit status: 0 well, 2 a mistake, a failed input or data that cannot be used (one line on stderr says which), 130
+interrupted
 """
 
 
 @exit_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line of this process, or `arguments`."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shutdown ends it as Ctrl-C does
     options = vars(make_parser().parse_args(arguments))
     command = options.pop("command")
 
@@ -48,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     try:
         command.function()(**options)
+    except BrokenPipeError:
+        raise
     except OSError as error:  # a locked folder, a name too long, a disk that is gone
         raise UserError(f"{error.filename or 'the system'}: {error.strerror or error}") from error
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from amd.config.evaluations import Features, Robustness, Semantic, Sweep, Weights
 from amd.config.pipeline import (
@@ -20,6 +18,7 @@ from amd.config.pipeline import (
     Inbox,
     Ingest,
     Model,
+    Objective,
     Objectness,
     Predict,
     Pretrain,
@@ -47,6 +46,7 @@ __all__ = [
     "Ingest",
     "InstanceCorpus",
     "Model",
+    "Objective",
     "Objectness",
     "Params",
     "Predict",
@@ -62,6 +62,7 @@ __all__ = [
     "load_params",
     "own_section",
     "params_hash",
+    "parse_params",
 ]
 
 
@@ -94,19 +95,29 @@ def load_params(path: Path | str = DEFAULT_PATH) -> Params:
 
     Raises UserError naming the first wrong key, its value and what is allowed.
     """
-    path = Path(path)
     try:
-        tree = YAML(typ="safe").load(path)
+        return parse_params(Path(path).read_text(), str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `amd profile quickstart` writes one") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid YAML ({error})") from None
+
+
+def parse_params(text: str, origin: str) -> Params:
+    """The parameters that a parameter file's text says; UserError as of load_params, naming `origin`."""
+    from ruamel.yaml import YAML  # here: a registered model reads no YAML, and its environment has no ruamel
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        tree = YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise UserError(f"{origin}: not valid YAML ({' '.join(str(error).split())})") from None
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UserError(f"{path}: {key} is {first['input']!r}: {first['msg']}") from None
+        raise UserError(f"{origin}: {key} is {first['input']!r}: {first['msg']}") from None
 
 
 def params_hash(params: Params) -> str:

@@ -65,13 +65,47 @@ class Shard(Section):
 class Model(Section):
     """The network (paper 3.1 and 3.2)."""
 
-    backbone: Literal["small", "resnet18", "resnet34", "resnet50"]
+    backbone: Literal["unet", "small", "resnet18", "resnet34", "resnet50"]  # unet: of amd.inference.fused
     segments: int = Field(ge=2)  # c
-    output_stride: Literal[4, 8, 16, 32]
+    output_stride: Literal[1, 4, 8, 16, 32]  # 1: of the unet, and of no other
     dropout: float = Field(ge=0, lt=1)  # of channels before the last layer
     motion: Literal["small", "pwc"]
-    motion_height: int = Field(ge=64, multiple_of=64)  # size that pairs are stretched to for the motion pathway
-    motion_width: int = Field(ge=64, multiple_of=64)
+    motion_height: int = Field(
+        ge=64, le=8192, multiple_of=64
+    )  # size that pairs are stretched to for the motion pathway
+    motion_width: int = Field(ge=64, le=8192, multiple_of=64)
+
+    @model_validator(mode="after")
+    def _stride_fits(self) -> "Model":
+        if (self.backbone == "unet") != (self.output_stride == 1):
+            raise ValueError(f"output_stride {self.output_stride} with backbone {self.backbone}; the unet's is 1")
+        return self
+
+
+class Objective(Section):
+    """Weights of the terms of one objective, for pretraining and for adaptation (amd.training.objective)."""
+
+    view_synthesis: float = Field(default=1.0, ge=0)  # the paper's (3.4); the motion pathway runs only for this
+    evidence: float = Field(default=0.0, ge=0)  # what moves on its own; without it the object is chosen as in 3.5
+    coherence: float = Field(default=0.0, ge=0)  # one motion a segment
+    consistency: float = Field(default=0.0, ge=0)  # masks move with the flow
+    degree: Literal[0, 1, 2] = 0  # of a segment's motion in `coherence`: 0 is the paper's constant segment flow
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> "Objective":
+        if not (self.view_synthesis or self.evidence or self.coherence or self.consistency):
+            raise ValueError("every weight is 0, so there is nothing to learn")
+        return self
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether a term looks at two frames at once."""
+        return self.view_synthesis > 0 or self.consistency > 0
+
+    @property
+    def needs_flow(self) -> bool:
+        """Whether a term looks at the flow between the frames of a pair."""
+        return self.coherence > 0 or self.consistency > 0
 
 
 class Pretrain(Training):
@@ -104,13 +138,16 @@ class Predict(Section):
 
 
 class Adapt(Section):
-    """Test-time adaptation of one video (paper 4.3)."""
+    """Adaptation of one video (paper 4.3)."""
 
     iterations: int = Field(ge=0)
     pairs: int = Field(ge=1)  # per iteration
+    objective: Objective = Objective()  # the paper's, where nothing else is said
+    affine: float = Field(default=0.0, ge=0, lt=0.5)  # random warps of every draw: by this share of the frame's size
     short_edge: int | None = Field(ge=16)  # frames are resized to this, as in pretraining; null keeps their size
     crop: int | None = Field(ge=16)  # of the resized frames; null takes them whole
     learning_rate: float = Field(gt=0)
+    schedule: Literal["constant", "one_cycle"] = "constant"  # one_cycle: up, and down to 0; from scratch it is needed
     weight_decay: float = Field(ge=0)
     batch_norm: Literal["frozen", "adapt"]  # frozen: pretrained statistics; adapt: the video's own
     gap: int = Field(ge=1)

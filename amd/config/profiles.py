@@ -1,8 +1,10 @@
-"""Profiles: whole parameter files that come with the package.
+"""Profiles: the defaults (quickstart.yaml, as the repository's params.yaml), and what others change of them.
 
-Enters: a profile's name. Leaves: its parameters, or a params.yaml of it in which the user's `data` section stands.
+Input: a profile's name. Output: its parameters, or a whole params.yaml of it in which the user's `data` section
+stands.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
@@ -11,21 +13,55 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from amd.config import DEFAULT_PATH, Params, load_params
+from amd.config import DEFAULT_PATH, Params, load_params, parse_params
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_text
 
 PROFILES = ("quickstart", "workstation", "paper")
+FOLDER = Path(__file__).parent / "profiles"
+DEFAULTS = FOLDER / "quickstart.yaml"
+ENTRY = re.compile(r"(  |)([a-z_]+):")  # a section, or a key of one
 
 
-def profile_path(name: str) -> Path:
-    """The parameter file of a profile, one of PROFILES."""
-    return Path(__file__).parent / "profiles" / f"{name}.yaml"
+def profile_text(name: str) -> str:
+    """The whole parameter file of a profile, one of PROFILES: the defaults, and the profile's lines in place of theirs.
+
+    Lines are replaced with their comments. RuntimeError for a profile that sets what the defaults do not have.
+    """
+    if name == "quickstart":
+        return DEFAULTS.read_text()
+    head, changes = _entries((FOLDER / f"{name}.yaml").read_text())
+    _, defaults = _entries(DEFAULTS.read_text())
+    if strangers := changes.keys() - defaults.keys():
+        raise RuntimeError(f"profile {name}: {sorted(strangers)} are not in {DEFAULTS.name}")
+    lines = list(head)
+    for number, (entry, kept) in enumerate(defaults.items()):
+        lines += [""] * (entry.endswith(".") and number > 0) + changes.get(entry, kept)
+    return "\n".join(lines) + "\n"
+
+
+def _entries(text: str) -> tuple[list[str], dict[str, list[str]]]:
+    """The comment before the first blank line or section, and the lines of every `section.key`, in order.
+
+    A section's own line is that of `section.`.
+    """
+    head: list[str] = []
+    entries: dict[str, list[str]] = {}
+    section, lines = "", head
+    for line in text.splitlines():
+        if match := ENTRY.match(line):
+            section = section if match[1] else match[2]
+            lines = entries.setdefault(f"{section}.{match[2] if match[1] else ''}", [])
+        elif not line and not section:
+            lines = []  # a comment of the profile's own
+        if line:
+            lines.append(line)
+    return head, entries
 
 
 def load_profile(name: str) -> Params:
     """The parameters of a profile."""
-    return load_params(profile_path(name))
+    return parse_params(profile_text(name), f"profile {name}")
 
 
 def local_params() -> Params:
@@ -40,10 +76,10 @@ def write_profile(name: str, path: Path) -> list[str]:
     left as it is.
     """
     if not path.exists():
-        write_text(path, profile_path(name).read_text())
+        write_text(path, profile_text(name))
         return [f"{path} is new"]
     before = _read(path)
-    after = YAML().load(profile_path(name))  # keeps the comments
+    after = YAML().load(profile_text(name))  # keeps the comments
     for key, value in (before.get("data", {})).items():
         after["data"][key] = value
     _write(path, after)

@@ -1,6 +1,7 @@
 """Images, masks and label maps on disk: in, files that nobody vouches for; out, uint8 and bool arrays.
 
-Pixels are taken as stored: an EXIF orientation is ignored, because annotations are drawn on stored pixels.
+Pixels are taken as stored where nothing else is asked for: annotations are drawn on stored pixels, whatever an EXIF
+orientation says. A user's photo is read upright. (TIFF alone is always upright: Pillow turns it by itself.)
 """
 
 import io
@@ -10,22 +11,35 @@ from typing import TypeVar
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import ExifTags, Image
 
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_bytes
 
 Result = TypeVar("Result")
 
+# What an EXIF orientation asks for; Pillow's rotations are anticlockwise.
+TURNS = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LYING = frozenset({5, 6, 7, 8})  # orientations that swap width and height
 MAX_PIXELS = 89_478_485  # of one image: a quarter of a gigabyte as RGB, where Pillow suspects a bomb
 
 
-def read_image(path: Path | str) -> np.ndarray:
+def read_image(path: Path | str, upright: bool = False) -> np.ndarray:
     """Read an image as uint8 RGB H,W,3. Transparency is dropped; of an animation the first frame counts.
 
-    Raises UserError when the file is missing, damaged, larger than MAX_PIXELS or not 8 or 16 bits deep.
+    `upright` turns and mirrors it as its EXIF orientation says. Raises UserError when the file is missing, damaged,
+    larger than MAX_PIXELS or not 8 or 16 bits deep.
     """
-    return _decode(path, _rgb)
+    return _decode(path, lambda image: _rgb(_turned(image) if upright else image))
 
 
 def read_mask(path: Path | str) -> np.ndarray:
@@ -66,9 +80,17 @@ def decode_jpeg(content: bytes) -> np.ndarray:
     return simplejpeg.decode_jpeg(content)
 
 
-def image_size(path: Path | str) -> tuple[int, int]:
-    """Height and width from the file's header, without decoding; UserError when it is not an image."""
-    return _decode(path, lambda image: (image.height, image.width))
+def image_size(path: Path | str, upright: bool = False) -> tuple[int, int]:
+    """Height and width from the file's header, without decoding; UserError when it is not an image.
+
+    `upright` gives them as `read_image` does.
+    """
+
+    def size(image: Image.Image) -> tuple[int, int]:
+        lying = upright and _exif_orientation(image) in LYING
+        return (image.width, image.height) if lying else (image.height, image.width)
+
+    return _decode(path, size)
 
 
 def write_mask(path: Path | str, mask: np.ndarray) -> None:
@@ -124,6 +146,21 @@ def _decode(path: Path | str, convert: Callable[[Image.Image], Result]) -> Resul
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: not a readable image ({reason}); replace or remove it") from None
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1, as stored, where there is none or it cannot be read."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged metadata are no reason to refuse a picture
+        return 1
+    return value if value in TURNS else 1
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation wants it to be shown."""
+    turn = TURNS[_exif_orientation(image)]
+    return image if turn is None else image.transpose(turn)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

@@ -84,6 +84,7 @@ class EncodedVideo:
 
     def _open(self, width: int, height: int) -> av.VideoStream:
         stream = self.container.add_stream(self.coding.codec, rate=30, options=self.coding.options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, self.coding.pixels
         stream.codec_context.time_base = Fraction(1, self.coding.clock)
         return stream

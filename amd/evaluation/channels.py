@@ -19,8 +19,9 @@ from amd.config.profiles import load_profile
 from amd.data.pairs.read import PairReader, to_float
 from amd.data.pairs.transforms import PairTransform
 from amd.draw.plots import INK, STYLE, draw_bars, draw_places
+from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo
-from amd.models.loading import resolve_model
+from amd.models.loading import open_as
 from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path, write_json
 from amd.runtime.progress import progress
@@ -36,9 +37,9 @@ def run_objectness(model: str, shards: Path, pairs: int, json_path: Path | None,
     """
     if figure and figure.suffix.lower() not in FIGURES:
         raise UserError(f"{figure}: a figure is drawn as .svg or .png; give it such a name")
-    network, info = resolve_model(model)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = segment_statistics(network.to(device), _training_pairs(info, Path(shards), pairs, device))
+    network, info = open_as(AMD, model, "auto")
+    device = next(network.parameters()).device
+    rows = segment_statistics(network, _training_pairs(info, Path(shards), pairs, device))
     report = channel_report(rows) | {"protocol": _protocol(model, rows)}
     print(format_channels(report))
     if json_path:
@@ -68,7 +69,7 @@ def format_channels(report: dict) -> str:
     return "\n".join([*lines, f"\nobject by criterion: {picks}; {verdict} ({report['protocol']['frames']} frames)"])
 
 
-def _training_pairs(info: ModelInfo, shards: Path, pairs: int, device: str) -> Iterator[tuple[Tensor, Tensor]]:
+def _training_pairs(info: ModelInfo, shards: Path, pairs: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of training pairs, cropped as the model was trained (as in the paper where it does not say)."""
     known = load_profile("paper").pretrain
     trained = {name: value for name, value in info.params.get("pretrain", {}).items() if name in Pretrain.model_fields}

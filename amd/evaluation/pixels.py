@@ -22,7 +22,8 @@ from amd.data.images import read_image
 from amd.models.amd import AMD
 from amd.models.appearance import DEVIATION, MEAN
 from amd.models.imagenet import is_imagenet_file, load_imagenet
-from amd.models.loading import resolve_model
+from amd.models.loading import open_as
+from amd.models.precision import choose_device
 from amd.runtime.errors import UserError
 from amd.runtime.progress import progress
 
@@ -64,13 +65,13 @@ def collect_pixels(sequences: list[Sequence], extractor: Extractor, settings: Fe
 
 def network_features(model: str) -> Extractor:
     """The backbone of an AMD (see amd.models.loading), or of a file with an ImageNet-style ResNet."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device()
     if not model.startswith("models:/") and is_imagenet_file(model):
         backbone = load_imagenet(model, IMAGENET_STRIDE).to(device)
         network, short_edge = lambda images: backbone(_normalised(images)), IMAGENET_SHORT_EDGE
         return lambda sequence, frame: extract(network, read_image(frame.image), short_edge, device)
-    amd, info = resolve_model(model)
-    return backbone_features(amd.to(device), info.short_edge)
+    amd, info = open_as(AMD, model, "auto")
+    return backbone_features(amd, info.short_edge)
 
 
 def backbone_features(model: AMD, short_edge: int | None) -> Extractor:

@@ -22,9 +22,10 @@ from amd.draw.sheet import write_sheet
 from amd.evaluation.corruptions import FRAME_GAP, NORMAL, Version, versions
 from amd.evaluation.published import note
 from amd.evaluation.vos import AS_GIVEN, LABEL_FREE
+from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment
 from amd.models.inference import object_mask, soft_masks
-from amd.models.loading import resolve_model
+from amd.models.loading import open_as
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_json
 from amd.runtime.progress import progress
@@ -101,9 +102,8 @@ def _is_published(sequences: list[Sequence]) -> bool:
 
 
 def model_masks(uri: str) -> Masks:
-    """The object segment's masks of a model (see amd.models.loading.resolve_model); UserError when it has none."""
-    model, info = resolve_model(uri)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    """The object segment's masks of a model (see amd.models.loading); UserError when it has none."""
+    model, info = open_as(AMD, uri, "auto")
     chosen = object_segment(info)
     mask = lambda image: object_mask(soft_masks(model, torch.from_numpy(image), info.short_edge), chosen).cpu().numpy()
     return lambda sequence, frame, image: mask(image)

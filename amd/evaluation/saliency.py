@@ -14,14 +14,16 @@ import torch
 
 from amd.data.benchmarks.davis import READERS, open_benchmark
 from amd.data.benchmarks.image_sets import open_images
+from amd.data.benchmarks.predictions import require_frame_size, size_error
 from amd.data.benchmarks.sequences import BenchmarkFrame, read_truth
 from amd.data.images import read_image, read_labels
 from amd.draw.sheet import write_sheet
 from amd.evaluation.metrics import BETA_SQUARED, f_beta, mae
 from amd.evaluation.published import FULL, SALIENCY, note
+from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment
 from amd.models.inference import soft_masks
-from amd.models.loading import resolve_model
+from amd.models.loading import open_as
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_json
 from amd.runtime.progress import progress
@@ -60,8 +62,7 @@ def score_saliency(frames: list[BenchmarkFrame], saliency: SaliencyMap, origin: 
     for frame in progress(frames, "saliency", unit="images"):
         values, truth = saliency(frame), read_truth(frame)
         if values.shape != truth.shape:
-            size, wanted = (f"{shape[1]}x{shape[0]}" for shape in (values.shape, truth.shape))
-            raise UserError(f"{frame.truth}: the truth has {wanted} pixels, the map {size}; maps have the image's size")
+            raise size_error(frame, f"the map of {frame.name}", values.shape, truth.shape)
         f = f_beta(values, truth) if truth.any() else None
         if f:
             curves.append(f.curve)
@@ -80,9 +81,8 @@ def score_saliency(frames: list[BenchmarkFrame], saliency: SaliencyMap, origin: 
 
 
 def model_maps(uri: str) -> tuple[SaliencyMap, str]:
-    """The object segment's soft mask of a model (see amd.models.loading.resolve_model), and how it came to be."""
-    model, info = resolve_model(uri)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    """The object segment's soft mask of a model (see amd.models.loading), and how it came to be."""
+    model, info = open_as(AMD, uri, "auto")
     chosen = object_segment(info)
 
     def saliency(frame: BenchmarkFrame) -> np.ndarray:
@@ -98,6 +98,7 @@ def saved_maps(folder: Path) -> SaliencyMap:
     def saliency(frame: BenchmarkFrame) -> np.ndarray:
         path = folder / f"{frame.name}.png"
         values = read_labels(path)
+        require_frame_size(frame, path, values.shape)
         if values.max() == 1:
             raise UserError(f"{path}: no value above 1, where a map is grey from 0 to 255; write 255 for the object")
         return values / 255

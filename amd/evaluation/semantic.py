@@ -14,12 +14,15 @@ import torch
 
 from amd.data.benchmarks.image_sets import voc2012
 from amd.data.benchmarks.instances import VOID, class_names
+from amd.data.benchmarks.predictions import require_frame_size, size_error
 from amd.data.benchmarks.sequences import BenchmarkFrame
 from amd.data.benchmarks.voc import WHOLE, read_classes
 from amd.data.images import read_image, read_labels
 from amd.evaluation.published import FULL, note
 from amd.models.inference import label_map, soft_masks
-from amd.models.semantic import SemanticInfo, SemanticNetwork, load_semantic
+from amd.models.loading import open_as
+from amd.models.precision import choose_device
+from amd.models.semantic import SemanticInfo, SemanticNetwork
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_json
 from amd.runtime.progress import progress
@@ -96,7 +99,7 @@ def network_labels(network: SemanticNetwork, info: SemanticInfo, names: list[str
     """
     if list(info.architecture.classes) != names:
         raise UserError(f"a model of other classes ({', '.join(info.architecture.classes[:4])}, …) than the dataset's")
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(choose_device())
 
     def labels_of(frame: BenchmarkFrame) -> np.ndarray:
         image = torch.from_numpy(read_image(frame.image))
@@ -107,7 +110,14 @@ def network_labels(network: SemanticNetwork, info: SemanticInfo, names: list[str
 
 def saved_labels(folder: Path) -> LabelsOf:
     """Labels that anything produced; a missing file is a UserError that names it."""
-    return lambda frame: read_labels(Path(folder) / f"{frame.name}.png")
+
+    def labels_of(frame: BenchmarkFrame) -> np.ndarray:
+        path = Path(folder) / f"{frame.name}.png"
+        labels = read_labels(path)
+        require_frame_size(frame, path, labels.shape)
+        return labels
+
+    return labels_of
 
 
 def run_semantic(
@@ -119,7 +129,7 @@ def run_semantic(
     if model is None:
         labels_of, origin = saved_labels(predictions), "as given"
     else:
-        network, info = load_semantic(model)
+        network, info = open_as(SemanticNetwork, model)
         labels_of, origin = network_labels(network, info, names), fine_tuned(info)
     scores = score_semantic(frames, labels_of, names, origin)
     scores["protocol"] = {"dataset": str(root), "split": split} | scores["protocol"]
@@ -161,8 +171,7 @@ def format_semantic(scores: dict[str, Any]) -> str:
 
 def _checked(predicted: np.ndarray, truth: np.ndarray, frame: BenchmarkFrame, classes: int) -> np.ndarray:
     if predicted.shape != truth.shape:
-        size, wanted = (f"{shape[1]}x{shape[0]}" for shape in (predicted.shape, truth.shape))
-        raise UserError(f"{frame.truth}: the truth has {wanted} pixels, the prediction of {frame.name} {size}")
+        raise size_error(frame, f"the prediction of {frame.name}", predicted.shape, truth.shape)
     if (largest := predicted.max()) >= classes:
         raise UserError(f"{frame.name}: the prediction has the value {largest}; classes are 0 to {classes - 1}")
     return predicted

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from amd.config import Crf, Transfer
@@ -19,7 +18,9 @@ from amd.data.benchmarks.davis import Sequence
 from amd.data.benchmarks.sequences import read_truth
 from amd.data.images import read_image
 from amd.evaluation.metrics import boundary_f, jaccard
-from amd.models.loading import resolve_embedding, resolve_model
+from amd.models.amd import AMD
+from amd.models.embedding import EmbeddingNetwork
+from amd.models.loading import open_as
 from amd.motion.flow import inverse_search
 from amd.runtime.errors import UserError
 from amd.transfer.amd_features import AmdFeatures, SemanticFeatures
@@ -39,12 +40,11 @@ class Features:
 
 def open_features(kind: str, uri: str) -> Features:
     """Features `kind` ("embedding" or "amd") of the model that `uri` names; UserError when it is not such a model."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "amd":
-        model, info = resolve_model(uri)
-        return Features(AmdFeatures(model, info).to(device), info.short_edge, "none")
-    network, info = resolve_embedding(uri)
-    return Features(network.to(device), info.short_edge, info.supervision)
+        model, info = open_as(AMD, uri, "auto")
+        return Features(AmdFeatures(model, info), info.short_edge, "none")
+    network, info = open_as(EmbeddingNetwork, uri, "auto")
+    return Features(network, info.short_edge, info.supervision)
 
 
 def semantic_features(embedding: Features) -> Features:

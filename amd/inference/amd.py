@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from amd.config import Adapt
 from amd.data.video.decode import Source
 from amd.inference.segmenter import Segmented, Wanted, segment_source
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo, object_segment, weights_hash
-from amd.models.loading import resolve_model
+from amd.models.loading import open_as
 from amd.training.adaptation import adapt_to_source, adaptation_settings
 
 
@@ -64,7 +62,6 @@ class AmdMethod:
 
 def open_amd(model_uri: str, adapt: int | None, segment: int | None) -> AmdMethod:
     """The method with the model that `model_uri` names; `adapt` and `segment` as of amd.inference.inputs."""
-    model, info = resolve_model(model_uri)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model, info = open_as(AMD, model_uri, "auto")
     settings = adaptation_settings(info, adapt) if adapt else None
     return AmdMethod(model, info, object_segment(info, segment), settings, weights_hash(model))

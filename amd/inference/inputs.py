@@ -4,10 +4,12 @@
     OUT/<video_id>/soft/<frame>.png     probability of the object segment, 0 to 255, where wanted
     OUT/<video_id>/overlay.mp4          masks over frames (overlay.png of an image), where wanted
     OUT/<video_id>/receipt.json         what the masks were made of, and the input's row once they are whole
-    OUT/summary.json                    a row per input: what was found, or why it failed
+    OUT/summary.json                    a row per input: what was found, or why it failed; also of earlier runs
 
-An input that fails stops no other. The same command again goes on where it was, and does nothing twice: masks
-are kept as long as the model, its settings and the input's files are those of the receipt.
+An input that fails stops no other. The same command again goes on where it was, and does nothing twice: masks are
+kept as long as the model, its settings and the input's files are those of the receipt. Folders of masks that lie in
+an input are left out. Photos are read upright, as their EXIF orientation says, and videos by PyAV alone: nothing
+compares decoders here, as ingest does.
 """
 
 import hashlib
@@ -22,14 +24,14 @@ from typing import Any, Protocol
 from amd.data.ingest.examine import LOST_SHARE
 from amd.data.video.decode import Source
 from amd.data.video.probe import probe, trimmed_frames
-from amd.data.video.sources import IMAGE_SUFFIXES, find_inputs, video_id
+from amd.data.video.sources import RECEIPT, find_inputs, is_one_image, video_id
 from amd.inference.amd import open_amd
 from amd.inference.segmenter import Segmented, overlay_path
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, run_lock, write_json
 from amd.runtime.receipts import standing, write_sealed
 
-RECEIPT = "receipt.json"
+SUMMARY = "summary.json"
 NAMED_FAILURES = 3  # in the last line; the summary has all
 
 
@@ -58,7 +60,8 @@ class Setup:
 
     def key(self, source: Source) -> dict[str, Any]:
         """What masks of `source` are made of."""
-        return {"path": _shown(source.path), "files": _files_state(source), **self.method.key(source)}
+        place = {"path": _shown(source.path), "files": _files_state(source), "upright": source.upright}
+        return {**place, **self.method.key(source)}
 
 
 def segment_inputs(
@@ -71,18 +74,23 @@ def segment_inputs(
     segment: int | None = None,
     method: str = "amd",
     flow: str | None = None,
+    raw_orientation: bool = False,
 ) -> None:
     """Segment everything that `paths` name into `out`; print and write the summary.
 
     `adapt` is the number of iterations of adaptation to each video, None for none; `segment` overrides the model's
-    object segment; `flow` says where optical flow comes from, for the method transfer. UserError for a model that
-    cannot be had or is of the other method, and, after all work, when an input failed.
+    object segment; `flow` says where optical flow comes from, for the method transfer; `raw_orientation` takes photos
+    as stored. UserError for a model that cannot be had or is of the other method, and, after all work, when an input
+    failed.
     """
     setup = Setup(_open_method(method, model_uri, adapt, segment, flow), soft, overlay)
     with run_lock(out / ".segment.lock", f"amd segment --out {out}"):
-        rows = [_row(source, setup, out / source.video_id) for source in find_sources(paths)]
-        write_json(out / "summary.json", {"model": model_uri, **setup.method.summary(), "inputs": rows})
-    print(format_summary(rows), f"masks and summary.json in {out}", sep="\n\n")
+        sources = find_sources(paths, raw_orientation)
+        rows = [{**_row(source, setup, out / source.video_id), "model": model_uri} for source in sources]
+        earlier = _earlier_rows(out, {source.video_id for source in sources})
+        write_json(out / SUMMARY, {"model": model_uri, **setup.method.summary(), "inputs": earlier + rows})
+    more = f", with {len(earlier)} inputs of earlier runs" if earlier else ""
+    print(format_summary(rows), f"masks and summary.json in {out}{more}", sep="\n\n")
     _raise_failures(rows, out)
 
 
@@ -99,14 +107,18 @@ def _open_method(method: str, model_uri: str, adapt: int | None, segment: int | 
     return open_transfer(model_uri, flow)
 
 
-def find_sources(paths: Sequence[Path]) -> list[Source]:
-    """The sources of all paths, each once, with distinct ids; a path that cannot be used is one with a problem."""
+def find_sources(paths: Sequence[Path], raw_orientation: bool = False) -> list[Source]:
+    """The sources of all paths, each once, with distinct ids; a path that cannot be used is one with a problem.
+
+    They are read upright unless `raw_orientation`, and videos by PyAV.
+    """
     found = {(source.path.absolute(), source.frame_names): source for path in paths for source in _sources(path)}
     times = Counter(source.video_id for source in found.values())
-    return [
-        source if times[source.video_id] == 1 else replace(source, video_id=f"{source.video_id}-{_short_hash(place)}")
-        for place, source in found.items()
-    ]
+    sources = []
+    for place, source in found.items():
+        distinct = source.video_id if times[source.video_id] == 1 else f"{source.video_id}-{_short_hash(place)}"
+        sources.append(replace(source, video_id=distinct, decoder="pyav", upright=not raw_orientation))
+    return sources
 
 
 def format_summary(rows: list[dict]) -> str:
@@ -127,12 +139,28 @@ def format_summary(rows: list[dict]) -> str:
 
 def _sources(path: Path) -> list[Source]:
     """The sources that one path of the command names."""
-    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+    if is_one_image(path):
         return [Source(video_id(path.name), path.parent, (path.name,))]
     try:
         return find_inputs(path)
     except UserError as error:
         return [Source(video_id(path.name), path, problem=_without_path(error, path))]
+
+
+def _earlier_rows(out: Path, now: set[str]) -> list[dict]:
+    """The rows of inputs that an earlier run wrote into `out`, without those that are segmented `now` and those whose
+    masks are gone."""
+    try:
+        summary = read_json(out / SUMMARY)
+    except UserError:  # the first run, or a summary that nobody can read any more
+        return []
+    rows = summary.get("inputs") if isinstance(summary, dict) else None
+    known = [row for row in rows or () if isinstance(row, dict) and isinstance(row.get("video_id"), str)]
+    return [
+        {"model": summary.get("model"), **row}
+        for row in known
+        if row["video_id"] not in now and (row.get("failed") or (out / row["video_id"]).is_dir())
+    ]
 
 
 def _row(source: Source, setup: Setup, folder: Path) -> dict:
@@ -142,6 +170,8 @@ def _row(source: Source, setup: Setup, folder: Path) -> dict:
         return row | {"failed": False} | _segmented(source, setup, folder)
     except UserError as error:
         reason = _without_path(error, source.path)
+    except BrokenPipeError:  # nobody reads what is said any more: no fault of the input
+        raise
     except Exception as error:  # of a decoder or the network on input that nobody vouches for
         reason = " ".join(f"unexpected {type(error).__name__}: {error}".split())
     return row | {"failed": True, "reason": reason}
@@ -185,9 +215,10 @@ def _doubts(source: Source, done: Segmented, promised: int | None) -> list[str]:
     if done.damage:
         doubts.append(f"damaged: only the first {done.frames} frames decode ({done.damage})")
     elif source.frame_names is None and promised:
-        lost = promised - done.frames
+        lost = promised - done.frames - done.flaws.lost
         if lost > 1 + LOST_SHARE * promised and lost > trimmed_frames(source.path):
             doubts.append(f"truncated: {done.frames} of {promised} frames are there")
+    doubts += done.flaws.texts()
     if done.area == 0:
         doubts.append("no pixel of any frame belongs to the object")
     return doubts

@@ -9,8 +9,7 @@ import io
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from amd.data.benchmarks.davis import Sequence
 from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
 from amd.data.images import read_image, read_mask, write_labels, write_mask
 from amd.data.video.decode import DecodeError, Frame, Source, read_frames
+from amd.data.video.flaws import Flaws
 from amd.draw.overlay import draw_mask
 from amd.draw.video import encoded_video
 from amd.models.amd import AMD
@@ -65,6 +65,7 @@ class Segmented:
     area: float = 0.0  # share of the object, summed over frames
     seconds: float = 0.0
     damage: str = ""  # why no more frames decode
+    flaws: Flaws = field(default_factory=Flaws)  # lost frames, and frames of another size
 
 
 def segment_source(model: AMD, source: Source, wanted: Wanted, folder: Path, promised: int | None = None) -> Segmented:
@@ -76,8 +77,9 @@ def segment_source(model: AMD, source: Source, wanted: Wanted, folder: Path, pro
     """
 
     def masked(frames: Iterator[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
-        for frame, name in zip(frames, frame_names(source), strict=False):
-            yield frame, _frame_mask(model, frame.image, wanted, folder, name)
+        name_of = frame_names(source)
+        for frame in frames:
+            yield frame, _frame_mask(model, frame.image, wanted, folder, name_of(frame.index))
 
     return follow_masks(masked, source, folder, wanted.overlay, promised)
 
@@ -106,18 +108,22 @@ def follow_masks(
             done.height, done.width = mask.shape
             done.area += float(mask.mean())
             done.frames += 1
+            done.flaws.see(frame)
         if done.frames == 0:
             raise UserError(f"{source.path}: no frame in it; replace or remove it")
     done.seconds = time.monotonic() - start
     return done
 
 
-def frame_names(source: Source) -> Iterator[str]:
-    """Names of a source's masks without suffix: of images their own, of a video's frames their number."""
+def frame_names(source: Source) -> Callable[[int], str]:
+    """What names a source's masks, without suffix, by the index of the frame: of images their own name, else a number.
+
+    A frame that was lost takes no other's number.
+    """
     if source.frame_names is None:
-        return (f"{index:06d}" for index in count())
+        return "{:06d}".format
     stems = [Path(name).stem for name in source.frame_names]
-    return iter(stems if len(set(stems)) == len(stems) else source.frame_names)  # a.jpg beside a.png
+    return (stems if len(set(stems)) == len(stems) else source.frame_names).__getitem__  # a.jpg beside a.png
 
 
 def overlay_path(source: Source, folder: Path) -> Path:

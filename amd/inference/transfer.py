@@ -4,23 +4,24 @@ Enters: an instance embedding network, a source of optical flow, and what the co
 at the frames' own size. All frames are looked at before the first mask, so a source that was interrupted starts anew.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from amd.config import Crf, Transfer, own_section
 from amd.config.profiles import load_profile
 from amd.data.images import write_labels, write_mask
 from amd.data.video.decode import Frame, Source, read_frames
 from amd.inference.segmenter import Segmented, follow_masks, frame_names, good_frames
+from amd.models.amd import AMD
 from amd.models.checkpoint import weights_hash
 from amd.models.embedding import EmbeddingInfo, EmbeddingNetwork
-from amd.models.loading import resolve_embedding, resolve_model
+from amd.models.loading import open_as
 from amd.motion.flow import FlowFiles, PairFlow, inverse_search
 from amd.runtime.errors import UserError
 from amd.runtime.progress import progress
@@ -68,10 +69,12 @@ class TransferMethod:
             warnings = ["one image has no motion; its object is the one of the largest objectness"]
 
         def masked(frames: Iterator[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
+            name_of = frame_names(source)
             with closing(read_frames(source)) as decoded:
                 seen = progress(good_frames(decoded, Segmented()), f"{source.video_id} features", promised, "frames")
                 results = segment_video(self._features(seen, source), settings, self.crf)
-                for frame, result, name in zip(frames, results, frame_names(source), strict=False):
+                for frame, result in zip(frames, results, strict=False):
+                    name = name_of(frame.index)
                     if soft:
                         grey = np.rint(result.probability * 255).astype(np.uint8)
                         write_labels(folder / "soft" / f"{name}.png", grey)
@@ -81,13 +84,14 @@ class TransferMethod:
         return follow_masks(masked, source, folder, overlay, promised), warnings
 
     def _features(self, frames: Iterable[Frame], source: Source) -> Iterator[FrameFeatures]:
-        images = (frame.image for frame in frames)
-        return video_features(images, self.network, self.info.short_edge, self._flow_of(source))
+        names: deque[str] = deque()  # of the frames that are read and whose flow is not
+        flow = FlowFiles(self.flow / source.video_id, iter(names.popleft, None)) if self._reads_flow else self.flow
+        images = _named_images(frames, frame_names(source), names)
+        return video_features(images, self.network, self.info.short_edge, flow)
 
-    def _flow_of(self, source: Source) -> PairFlow | FlowFiles:
-        if isinstance(self.flow, Path):
-            return FlowFiles(self.flow / source.video_id, frame_names(source))
-        return self.flow
+    @property
+    def _reads_flow(self) -> bool:
+        return isinstance(self.flow, Path)
 
 
 def open_transfer(model_uri: str, flow: str | None) -> TransferMethod:
@@ -95,11 +99,17 @@ def open_transfer(model_uri: str, flow: str | None) -> TransferMethod:
 
     `flow` is "dis" (or None), a folder with <input>/<frame>.flo, or an AMD. UserError for a model of another kind.
     """
-    network, info = resolve_embedding(model_uri)
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network, info = open_as(EmbeddingNetwork, model_uri, "auto")
     paper = load_profile("paper")
     settings, crf = own_section(info.params, paper.transfer), own_section(info.params, paper.crf)
     return TransferMethod(network, info, settings, crf, *_open_flow(flow), weights_hash(network))
+
+
+def _named_images(frames: Iterable[Frame], name_of: Callable[[int], str], names: deque[str]) -> Iterator[np.ndarray]:
+    """The frames' images; the name of each is put into `names` as it is read."""
+    for frame in frames:
+        names.append(name_of(frame.index))
+        yield frame.image
 
 
 def _open_flow(flow: str | None) -> tuple[PairFlow | Path, str]:
@@ -109,10 +119,9 @@ def _open_flow(flow: str | None) -> tuple[PairFlow | Path, str]:
     if Path(flow).is_dir():
         return Path(flow), str(Path(flow).absolute())
     try:
-        model, _ = resolve_model(flow)
+        model, _ = open_as(AMD, flow, "auto")
     except UserError as error:
         raise UserError(f"--flow {flow}: neither dis, nor a folder of .flo files, nor an AMD ({error})") from None
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
     return motion_flow(model), weights_hash(model)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 import torch
+from pydantic import ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,8 +13,9 @@ from amd.models.motion import MotionPathway
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a checkpoint must agree with; the fields of `model` in params.yaml."""
+    """What a checkpoint must agree with; the fields of `model` in params.yaml, whose class says what is possible."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
     backbone: str = "resnet50"
     segments: int = 5
     output_stride: int = 8

@@ -1,6 +1,7 @@
 """The appearance pathway (paper 3.1, eq. 1): one image to c soft masks.
 
-Enters: images B,3,H,W in [0, 1]. Leaves: mask logits B,c,h,w, h and w being H and W over the output stride.
+Enters: images B,3,H,W in [0, 1]. Leaves: mask logits B,c,h,w, h and w being H and W over the output stride
+(the U-Net's is 1).
 """
 
 import torch
@@ -25,15 +26,19 @@ class ConvBlock(nn.Sequential):
 
 
 class AppearancePathway(nn.Module):
-    """A fully convolutional segmentation network: backbone, two convolution blocks, 1x1 classifier."""
+    """A fully convolutional segmentation network: backbone, two convolution blocks, 1x1 classifier.
+
+    The U-Net ends in convolution blocks of its own: it has no others.
+    """
 
     def __init__(self, backbone: str, segments: int, output_stride: int, dropout: float) -> None:
         super().__init__()
         self.backbone = make_backbone(backbone, output_stride)
         hidden, dilation = self.backbone.head_channels, self.backbone.head_dilation
-        self.head = nn.Sequential(
-            ConvBlock(self.backbone.channels, hidden, dilation), ConvBlock(hidden, hidden, dilation)
-        )
+        self.head = nn.Sequential()
+        if self.backbone.head_dilation is not None:
+            self.head.append(ConvBlock(self.backbone.channels, hidden, dilation))
+            self.head.append(ConvBlock(hidden, hidden, dilation))
         self.dropout = nn.Dropout2d(dropout)  # of whole channels
         self.classifier = nn.Conv2d(hidden, segments, 1)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)

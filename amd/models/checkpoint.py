@@ -1,7 +1,8 @@
 """Checkpoints: weights as safetensors with what is needed to use them; nothing pickled is ever run.
 
-A checkpoint is one file: AMD's tensors, and as metadata the architecture, the object segment, every segment's
-statistics, the size images are segmented at, the parameters and the lineage.
+A checkpoint is one file: a network's tensors, and as metadata its kind and the kind's info (of AMD: the architecture,
+the object segment, every segment's statistics, the size images are segmented at, the parameters and the lineage).
+amd.models.loading opens every kind.
 """
 
 import hashlib
@@ -9,137 +10,99 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from amd.config import Model
 from amd.models.amd import AMD, Architecture
 from amd.models.reference import from_reference
 from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path
 
-FORMAT, EMBEDDING_FORMAT, SEMANTIC_FORMAT = "amd-checkpoint-1", "amd-embedding-1", "amd-semantic-1"
-KINDS = {  # what a user is told of a file that is given in the other one's place
-    FORMAT: "a checkpoint of AMD (`--method amd`)",
-    EMBEDDING_FORMAT: "a checkpoint of the instance embedding (`--method transfer`)",
-    SEMANTIC_FORMAT: "a model fine-tuned for semantic segmentation (`amd semantic`)",
-}
-BACKBONES = ("small", "resnet18", "resnet34", "resnet50")
-MOTIONS = ("small", "pwc")
-STRIDES = (4, 8, 16, 32)
-MOST_PIXELS = 8192  # of an edge that a network is to work at: a file's word must not decide over all memory
+STRICT = ConfigDict(extra="forbid", strict=True)  # of metadata that is read
 REFERENCE_OBJECT_SEGMENT = 1  # what the published code reads (its README says 0)
 REFERENCE_SHORT_EDGE = 392
+ShortEdge = Annotated[int, Field(ge=1, le=8192)]  # a file's word must not decide over all memory
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What travels with the weights."""
+    """What travels with the weights of an AMD."""
 
+    __pydantic_config__ = STRICT
+    format: ClassVar = "amd-checkpoint-1"
+    kind: ClassVar = "a checkpoint of AMD (`--method amd`)"
     architecture: Architecture
-    object_segment: int | None = None  # None until it was chosen
-    short_edge: int | None = None  # images are resized to this to be segmented
+    object_segment: Annotated[int, Field(ge=0)] | None = None  # None until it was chosen
+    short_edge: ShortEdge | None = None  # images are resized to this to be segmented
     segments: list[dict[str, Any]] = field(default_factory=list)  # rows of amd.data.tables.SEGMENTS
     params: dict[str, Any] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
     bfloat16: bool = False  # masks may be made in it: on training frames they were float32's
 
 
-def save_checkpoint(path: Path | str, model: AMD, info: ModelInfo) -> None:
-    """Write weights and metadata atomically."""
-    metadata = {"format": FORMAT, "info": json.dumps(asdict(info), sort_keys=True)}
-    save_tensors(path, model.state_dict(), metadata)
+class Info(Protocol):
+    """What travels with the weights of any kind: ModelInfo, EmbeddingInfo, SemanticInfo."""
+
+    format: ClassVar[str]  # as a file names its kind
+    kind: ClassVar[str]  # what a user is told of a file that is given in another one's place
+    architecture: Any
 
 
-def load_checkpoint(path: Path | str) -> tuple[AMD, ModelInfo]:
-    """Read a checkpoint into an AMD in evaluation mode.
+InfoType = TypeVar("InfoType", bound=Info)
 
-    Raises UserError when the file is missing, damaged, of another format, or when its weights do not fit
-    the architecture that it names.
+
+def save_checkpoint(path: Path | str, network: nn.Module, info: Info) -> None:
+    """Write weights and metadata of any kind of network atomically."""
+    metadata = {"format": info.format, "info": json.dumps(asdict(info), sort_keys=True)}
+    save_tensors(path, network.state_dict(), metadata)
+
+
+def parse_info(kind: type[InfoType], text: str, path: Path | str) -> InfoType:
+    """A checkpoint's info of its metadata's JSON; the architecture is one that params.yaml's `model` could hold.
+
+    Raises UserError that names the first impossible value.
     """
-    tensors, info = read_checkpoint(path)
-    model = AMD(info.architecture)
-    model.bfloat16 = info.bfloat16
-    fill(model, tensors, path)
-    return model.eval(), info
-
-
-def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], ModelInfo]:
-    """The tensors and the metadata of a checkpoint file."""
-    tensors, fields = read_file(path, FORMAT)
     try:
-        info = ModelInfo(**{**fields, "architecture": Architecture(**fields["architecture"])})
-        damage = _impossible(info)
-    except (KeyError, TypeError, ValueError) as error:
-        damage = str(error)
-    if damage:
-        raise UserError(f"{path}: damaged checkpoint metadata ({damage})")
-    name, segments = "appearance.classifier.weight", info.architecture.segments
-    if name in tensors and (found := tuple(tensors[name].shape))[:1] != (segments,):  # before so many are allocated
-        raise UserError(f"{path}: key {name!r} has shape {found}, expected {(segments, *found[1:])}")
-    return tensors, info
+        info = TypeAdapter(kind).validate_json(text)
+        known = {name: value for name, value in asdict(info.architecture).items() if name in Model.model_fields}
+        Model.model_validate(asdict(Architecture()) | known)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "info"
+        raise UserError(f"{path}: damaged checkpoint metadata ({key}: {first['msg']})") from None
+    segment = getattr(info, "object_segment", None)
+    if segment is not None and segment >= info.architecture.segments:
+        raise UserError(f"{path}: damaged checkpoint metadata (object_segment: there is no segment {segment})")
+    return info
 
 
-def _impossible(info: ModelInfo) -> str:
-    """What of a checkpoint's metadata no training has written; empty when all is possible."""
-    architecture = info.architecture
-    for name, default in Architecture().to_dict().items():
-        value = getattr(architecture, name)
-        if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
-            return f"{name} is {value!r}"
-    possible = {
-        "backbone": architecture.backbone in BACKBONES,
-        "motion": architecture.motion in MOTIONS,
-        "segments": architecture.segments >= 2,
-        "output_stride": architecture.output_stride in STRIDES,
-        "dropout": 0 <= architecture.dropout < 1,
-        "motion_height": 64 <= architecture.motion_height <= MOST_PIXELS,
-        "motion_width": 64 <= architecture.motion_width <= MOST_PIXELS,
-        "object_segment": info.object_segment is None or info.object_segment in range(architecture.segments),
-        "bfloat16": info.bfloat16 in (True, False),
-        "short_edge": info.short_edge is None or info.short_edge in range(1, MOST_PIXELS + 1),
-        "segments' rows": isinstance(info.segments, list) and all(isinstance(row, dict) for row in info.segments),
-        "params": isinstance(info.params, dict),
-        "lineage": isinstance(info.lineage, dict),
-    }
-    return next((f"its {name} cannot be" for name, is_so in possible.items() if not is_so), "")
-
-
-def file_format(path: Path | str) -> str | None:
-    """The format that a checkpoint file names, a key of KINDS; None when it names none or cannot be read."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format")
-    except (SafetensorError, OSError):
-        return None
-
-
-def read_file(path: Path | str, wanted: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a checkpoint file of format `wanted` (a key of KINDS), and the object in its metadata."""
+def read_file(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a checkpoint file; UserError when it cannot be read."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable checkpoint ({error})") from None
-    found = metadata.get("format")
-    if found != wanted:
-        kind = KINDS.get(found) or (f"a file of format {found!r}" if found else "no checkpoint of this project")
-        raise UserError(f"{path}: {kind}; give {KINDS[wanted]}")
-    try:
-        return tensors, dict(json.loads(metadata["info"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged checkpoint metadata ({error})") from None
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path | str) -> None:
     """Copy `tensors` into `model`; UserError names the first missing, unexpected or misshapen key."""
+    check_fit(model, tensors, path)
+    model.load_state_dict(tensors)
+
+
+def check_fit(model: nn.Module, tensors: Mapping[str, Tensor], path: Path | str) -> None:
+    """UserError unless `tensors` are those of `model`, which may be on torch's device "meta"."""
     wanted = model.state_dict()
     for name, tensor in wanted.items():
         if name not in tensors:
@@ -150,7 +113,6 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path | str) -> N
     for name in tensors:
         if name not in wanted:
             raise UserError(f"{path}: unexpected key {name!r}; it is not a checkpoint of {model.architecture}")
-    model.load_state_dict(tensors)
 
 
 def _is_state_dict(state: dict) -> bool:

@@ -5,11 +5,9 @@ logits B,1+classes,h,w, background first; h and w are H and W over the output st
 heads. Torch alone, so that a registered model carries it along.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,10 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amd.models.appearance import DEVIATION, MEAN, ConvBlock
-from amd.models.checkpoint import EMBEDDING_FORMAT, fill, read_file, save_tensors
+from amd.models.checkpoint import STRICT, ShortEdge
 from amd.models.inference import network_input
 from amd.models.resnet import initialise, make_backbone
-from amd.runtime.errors import UserError
 
 CHANNELS = 64  # of an embedding (4.2)
 
@@ -29,6 +26,7 @@ CHANNELS = 64  # of an embedding (4.2)
 class EmbeddingArchitecture:
     """What a checkpoint must agree with; `classes` are the names that the semantic head knows, from 1."""
 
+    __pydantic_config__ = STRICT
     backbone: str
     output_stride: int
     dropout: float
@@ -100,33 +98,12 @@ def embed_image(
 class EmbeddingInfo:
     """What travels with the weights."""
 
+    __pydantic_config__ = STRICT
+    format: ClassVar = "amd-embedding-1"
+    kind: ClassVar = "a checkpoint of the instance embedding (`--method transfer`)"
     architecture: EmbeddingArchitecture
-    short_edge: int | None = None  # frames are resized to this to be embedded
+    short_edge: ShortEdge | None = None  # frames are resized to this to be embedded
     supervision: dict[str, Any] = field(default_factory=dict)  # images and labels that the weights were trained on
     scores: dict[str, Any] = field(default_factory=dict)  # on held-out images, with their protocol
     params: dict[str, Any] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
-
-
-def save_embedding(path: Path | str, network: EmbeddingNetwork, info: EmbeddingInfo) -> None:
-    """Write weights and metadata atomically."""
-    metadata = {"format": EMBEDDING_FORMAT, "info": json.dumps(asdict(info), sort_keys=True)}
-    save_tensors(path, network.state_dict(), metadata)
-
-
-def load_embedding(path: Path | str) -> tuple[EmbeddingNetwork, EmbeddingInfo]:
-    """Read a checkpoint into a network in evaluation mode.
-
-    Raises UserError when the file is missing, damaged, of another kind (AMD's among them), or when its weights do
-    not fit the architecture that it names.
-    """
-    tensors, fields = read_file(path, EMBEDDING_FORMAT)
-    try:
-        architecture = dict(fields.pop("architecture"))
-        architecture["classes"] = tuple(architecture["classes"])
-        info = EmbeddingInfo(EmbeddingArchitecture(**architecture), **fields)
-        network = EmbeddingNetwork(info.architecture)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged checkpoint metadata ({error})") from None
-    fill(network, tensors, path)
-    return network.eval(), info

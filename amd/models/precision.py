@@ -1,9 +1,16 @@
-"""The type of convolutions: what this machine multiplies fastest, and what it does to masks."""
+"""What this machine computes with: the device, the type of convolutions, and what that does to masks."""
 
 import torch
 from torch import Tensor, nn
 
 MASKS_WITHIN = 2e-2  # of float32's, for bfloat16 to stand in for it
+
+
+def choose_device(name: str = "auto", index: int | None = None) -> torch.device:
+    """The device of a name: `auto` is a GPU where there is one; `index` tells which GPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name, index) if name == "cuda" and index is not None else torch.device(name)
 
 
 def fastest_precision(precision: str, device: torch.device) -> torch.dtype:

@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amd.models.unet import UNet
+
 WIDTHS = (64, 128, 256, 512)
+UNET_WIDTHS = (16, 32, 48, 64)  # small on purpose: one with more learns the errors of the evidence by heart
+PATCH = 2
 
 
 class BasicBlock(nn.Module):
@@ -158,8 +162,31 @@ class SmallNet(nn.Module):
         return merged
 
 
+class FullSizeNet(nn.Module):
+    """A U-Net on patches of pixels that gives features at the image's own size: small objects have sharp borders.
+
+    A patch of PATCH x PATCH pixels is one position with all their colours, and gives the features of all of them: the
+    borders of the full size at the cost of the smaller one.
+    """
+
+    head_channels = channels = 16
+    head_dilation = None  # its own last blocks are the head
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unet = UNet(3 * PATCH**2, UNET_WIDTHS, self.channels * PATCH**2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        padded = F.pad(images, (0, -width % PATCH, 0, -height % PATCH), mode="replicate")
+        patches = F.pixel_unshuffle(padded, PATCH).contiguous(memory_format=torch.channels_last)
+        return F.pixel_shuffle(F.relu(self.unet(patches)), PATCH)[:, :, :height, :width]
+
+
 def make_backbone(name: str, output_stride: int) -> nn.Module:
-    """A backbone by its name in params.yaml; it has `channels`, `head_channels` and `head_dilation`."""
+    """A backbone by its name in params.yaml; it has `channels`, `head_channels` and `head_dilation` (None: no head)."""
+    if name == "unet":
+        return FullSizeNet()
     if name == "small":
         return SmallNet(output_stride)
     block, depths = {

@@ -9,14 +9,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from amd.models.embedding import EmbeddingInfo, load_embedding
+from amd.models.embedding import EmbeddingInfo, EmbeddingNetwork
+from amd.models.loading import open_as
 from amd.registry.gates import BENCHMARK_TAG, PAIR_ACCURACY_TAG, judge_embedding
 from amd.registry.promotion import promote_version, verdict_tags
 from amd.registry.registration import Registration, ensure_model, lineage_tags, log_pyfunc
 from amd.runtime.errors import UserError
 from amd.runtime.files import sha256
 from amd.runtime.registered import CHAMPION, CHECKPOINT_TAG, MAX_DROP_TAG, SEED_TAG, aliases_of
-from amd.runtime.tracking import Run
+from amd.runtime.tracking import Run, as_default
 
 DESCRIPTION = "Instance embedding learnt from images with instance masks (Instance Embedding Transfer)."
 SUPERVISION_TAG = "supervision"
@@ -37,7 +38,7 @@ def register_embedding(checkpoint: Path, name: str, max_drop: float, run: Run) -
 
     Raises UserError for a checkpoint that cannot be read or has no scores.
     """
-    _, info = load_embedding(checkpoint)
+    _, info = open_as(EmbeddingNetwork, checkpoint)
     if not info.scores:
         raise UserError(f"{checkpoint}: has no scores yet; run the stage embedding_score first")
     client = run.client
@@ -56,9 +57,10 @@ def register_embedding(checkpoint: Path, name: str, max_drop: float, run: Run) -
     }
     card = embedding_card(name, info, verdict.reason)
     model_id = log_pyfunc(run, checkpoint, card, info.scores, name)
-    version = client.create_model_version(
-        name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
-    )
+    with as_default(client):
+        version = client.create_model_version(
+            name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
+        )
     entry, verdict = promote_version(client, version, "the stage embedding_register")
     return Registration(name, str(version.version), entry is not None, verdict.reason)
 

@@ -32,7 +32,7 @@ class ObjectSegmenter(PythonModel):
         with _travelling_package(context.artifacts["code"]):
             from amd.models import serving
 
-            self._answer = serving.open_model(context.artifacts["checkpoint"], context.model_config["device"])
+            self._answer = serving.answer_of(context.artifacts["checkpoint"], context.model_config["device"])
         self._serving = serving
 
     # np.ndarray stands for lists of arrays too: MLflow warns about any hint that says so.

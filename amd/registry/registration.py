@@ -20,8 +20,10 @@ from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from amd import config as params
-from amd.models.checkpoint import ModelInfo, load_checkpoint
+from amd.models.amd import AMD
+from amd.models.checkpoint import ModelInfo
 from amd.models.embedding import EmbeddingInfo
+from amd.models.loading import open_as
 from amd.registry.gates import BENCHMARK_TAG, Evidence, gather_evidence, judge
 from amd.registry.model_card import MANIFEST_TAG, DataFacts, data_facts, model_card
 from amd.registry.packaging import save_pyfunc
@@ -42,7 +44,7 @@ from amd.runtime.registered import (
     aliases_of,
     our_versions,
 )
-from amd.runtime.tracking import Run
+from amd.runtime.tracking import Run, as_default
 
 TRAINED_BY = ("data", "corpus", "ingest", "shard", "model", "pretrain", "objectness", "predict", "adapt")  # sections
 NO_MATTER = {  # keys that say how, not what, is computed
@@ -82,7 +84,7 @@ def register(
     the training videos. A model that the gates refuse is registered too, with the reason as a tag. Raises UserError
     for a checkpoint that cannot be read or has no object segment.
     """
-    _, info = load_checkpoint(checkpoint)
+    _, info = open_as(AMD, checkpoint)
     if info.object_segment is None:
         raise UserError(f"{checkpoint}: no object segment is chosen yet; run the objectness stage first")
     client, name = run.client, settings.name
@@ -102,9 +104,10 @@ def register(
     if version is None:
         card = model_card(name, info, scores, verdict.reason, data, _trainings(client, name, evidence, tags))
         model_id = log_pyfunc(run, checkpoint, card, scores, name)
-        version = client.create_model_version(
-            name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
-        )
+        with as_default(client):
+            version = client.create_model_version(
+                name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
+            )
     entry, verdict = promote_version(client, version, "the register stage")
     if entry is None and verdict.passed:  # promoted by a run that was interrupted after it
         return Registration(name, str(version.version), True, version.tags[REASON_TAG])
@@ -118,8 +121,8 @@ def _registered_before(client: MlflowClient, name: str, tags: Mapping[str, str])
     return next((version for version in found if same.items() <= version.tags.items()), None)
 
 
-def recipe_hash(values: Mapping[str, Any]) -> str:
-    """SHA-256 of the parameters that decide a training and its scores, but for the seeds."""
+def recipe_hash(values: Mapping[str, Any], start: str | None = None) -> str:
+    """SHA-256 of the parameters that decide a training and its scores, but for the seeds, and of what it began with."""
     recipe = {
         section: {
             key: value
@@ -129,7 +132,7 @@ def recipe_hash(values: Mapping[str, Any]) -> str:
         for section in TRAINED_BY
         if section in values
     }
-    return fingerprint(recipe)
+    return fingerprint(recipe | ({"start": start} if start else {}))
 
 
 def ensure_model(client: MlflowClient, name: str, description: str) -> None:
@@ -148,7 +151,10 @@ def lineage_tags(run: Run, info: ModelInfo | EmbeddingInfo, data: DataFacts | No
     tags = run.client.get_run(pipeline).data.tags | tags
     kept = {key: tags[key] for key in ("git.commit", "git.dirty", "params.sha256") if key in tags}
     kept |= {PIPELINE_RUN_TAG: pipeline, "architecture": json.dumps(info.architecture.to_dict())}
-    kept |= {RECIPE_TAG: recipe_hash(info.params), SEED_TAG: str(info.params.get("pretrain", {}).get("seed"))}
+    kept |= {
+        RECIPE_TAG: recipe_hash(info.params, info.lineage.get("start")),
+        SEED_TAG: str(info.params.get("pretrain", {}).get("seed")),
+    }
     return kept | (data.tags() if data else {})
 
 

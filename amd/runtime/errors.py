@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import TracebackType
 
 INTERRUPTED = "interrupted; the same command continues"
+BROKEN_PIPE = 128 + signal.SIGPIPE  # the exit status of a program that the signal ends
 LONGEST = 1500  # characters of a UserError
 
 
@@ -41,6 +42,34 @@ def system_errors() -> Iterator[None]:
         raise UserError(f"{error.filename or 'the system'}: {error.strerror or error}") from error
 
 
+@contextmanager
+def quiet_pipes() -> Iterator[None]:
+    """End the program without a word when whoever reads its output has had enough, as in `amd … | head`."""
+    try:
+        yield
+    except BrokenPipeError:
+        if not _lost_readers():
+            raise
+        sys.exit(BROKEN_PIPE)
+    finally:
+        if _lost_readers():
+            sys.exit(BROKEN_PIPE)
+
+
+def _lost_readers() -> bool:
+    """Whether nobody reads standard output or error any more; what is left for them is then dropped."""
+    lost = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            lost = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except (ValueError, AttributeError):  # closed, or none at all
+            continue
+    return lost
+
+
 def exit_on_user_error(function: Callable[..., None]) -> Callable[..., None]:
     """A program's main function, with user errors as one line on stderr and exit status 2."""
 
@@ -49,7 +78,8 @@ def exit_on_user_error(function: Callable[..., None]) -> Callable[..., None]:
         announce_interrupts()
         _end_at_once()
         try:
-            function(*arguments, **options)
+            with quiet_pipes():
+                function(*arguments, **options)
         except UserError as error:
             print("\n".join([f"error: {error}", *_notes(error)]), file=sys.stderr)
             sys.exit(2)

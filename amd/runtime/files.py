@@ -18,6 +18,7 @@ from amd.runtime.errors import UserError
 
 READ_SIZE = 1 << 20
 LOCK_POLL_S = 0.01  # between tries of one that waits
+HALF_WRITTEN = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as tempfile names them
 
 
 @contextmanager
@@ -46,7 +47,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success it takes the place of `path`."""
+    """Yield an empty folder beside `path`; on success it takes the place of `path`.
+
+    UserError when a file in `path` has no successor of its name, which would be lost: it is somebody else's.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
@@ -55,6 +59,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         with _claimed(os.open(part, os.O_RDONLY)):
             yield part
             if path.exists():
+                _require_successors(path, part)
                 shutil.rmtree(path)
             part.replace(path)
     except OSError as error:
@@ -64,9 +69,16 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _require_successors(old: Path, new: Path) -> None:
+    lost = sorted(path for path in old.rglob("*") if not path.is_dir() and not (new / path.relative_to(old)).exists())
+    if lost:
+        more = f" and {len(lost) - 1} more" * (len(lost) > 1)
+        raise UserError(f"{lost[0]}{more}: would be lost, as {old} is made anew; move away what is yours, remove {old}")
+
+
 def remove_half_written(folder: Path) -> None:
     """Remove from a folder what killed writers left of `atomic_path` and `atomic_folder`; live ones keep theirs."""
-    for part in folder.glob(".*.part"):
+    for part in filter(lambda path: HALF_WRITTEN.fullmatch(path.name), folder.glob(".*.part")):
         with suppress(OSError), _claimed(os.open(part, os.O_RDONLY)):  # BlockingIOError: somebody writes it
             shutil.rmtree(part) if part.is_dir() else part.unlink()
 

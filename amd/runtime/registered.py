@@ -84,7 +84,8 @@ def pull(uri: str, out: Path | None = None) -> Path:
     """The checkpoint file of a version, downloaded once.
 
     `out` is the file to write, or a folder for it; without it the file goes to `.amd/models/NAME-VERSION/`. Raises
-    UserError for an unknown model, alias or version, and for a download that fails or is damaged.
+    UserError for an unknown model, alias or version, for a download that fails or is damaged, and for an `out` that is
+    there and no registered checkpoint.
     """
     client = connect(create=False)
     version = find_version(client, uri)
@@ -93,11 +94,22 @@ def pull(uri: str, out: Path | None = None) -> Path:
     else:
         target = out / CHECKPOINT_NAME if out.is_dir() else out
     if not target.is_file() or sha256(target) != version.tags[CHECKPOINT_TAG]:
+        if out is not None:
+            _require_replaceable(client, target)
         with atomic_path(target) as part, tempfile.TemporaryDirectory(dir=target.parent) as folder:
             file = fetch(client, version, CHECKPOINT_IN_MODEL, Path(folder))
             _check(version, file)
             file.replace(part)
     return target
+
+
+def _require_replaceable(client: MlflowClient, target: Path) -> None:
+    """A file that is no version's checkpoint was not pulled: it is somebody's own."""
+    if not target.exists():
+        return
+    known = {version.tags[CHECKPOINT_TAG] for versions in our_versions(client).values() for version in versions}
+    if not target.is_file() or sha256(target) not in known:
+        raise UserError(f"{target}: is there already and no registered checkpoint; move it away or give another --out")
 
 
 def pull_pyfunc(uri: str, out: Path) -> Path:

@@ -8,7 +8,6 @@ is MLFLOW_TRACKING_URI, or SQLite in the project's folder.
 import logging
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,8 +31,17 @@ from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path, file_lock
 from amd.runtime.logs import run_id
 from amd.runtime.processes import identity, is_alive, is_of_this_machine
+from amd.runtime.store import (
+    EXPERIMENT,
+    VARIABLE,
+    artifacts_of,
+    database_of,
+    require_answer,
+    require_in_place,
+    store_uri,
+    without_password,
+)
 
-EXPERIMENT = "amd"
 PIPELINE_TAG = "amd.pipeline"
 STAGE_TAG = "amd.stage"
 PROCESS_TAG = "amd.process"  # who will end a run, as amd.runtime.processes.identity
@@ -83,10 +91,12 @@ def connect(create: bool = True) -> MlflowClient:
     """A client of the configured store; a new SQLite store is set up under a lock, once.
 
     Its artifacts lie beside the database, wherever it is used from. Without `create` a store has to be there.
-    Raises UserError for a store that is not, that is gone, or that cannot be opened.
+    Raises UserError for a store that is not, that is gone, that was copied or moved, or that cannot be opened.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
-    database = _database(uri)
+    uri = store_uri()
+    database = database_of(uri)
+    if database is None:
+        require_answer(uri, VARIABLE)
     if not create and database and not database.exists():
         raise UserError(f"{database}: no such MLflow store; run in the project's folder or set MLFLOW_TRACKING_URI")
     try:
@@ -94,6 +104,8 @@ def connect(create: bool = True) -> MlflowClient:
             if database and not database.exists():
                 _require_new(database)
                 _make_database(database)
+            if database:
+                require_in_place(database)
             client = _open_store(uri, database)
             if database:
                 _remember(database)
@@ -102,9 +114,26 @@ def connect(create: bool = True) -> MlflowClient:
         raise _store_error(uri, error) from None
 
 
+@contextmanager
+def as_default(client: MlflowClient) -> Iterator[None]:
+    """Make the client's store MLflow's own for the body: it looks logged models up by global state.
+
+    Its default is the folder's database with a percent-encoded path, which is another folder where that has a blank.
+    """
+    outer = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = client.tracking_uri
+    try:
+        yield
+    finally:
+        if outer is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = outer
+
+
 def _require_new(database: Path) -> None:
     """A new database in the place of one that is away for a while would be lost when that one comes back."""
-    artifacts = _artifacts(database)
+    artifacts = artifacts_of(database)
     if artifacts.is_dir() and any(artifacts.iterdir()):
         raise UserError(
             f"{database}: this MLflow store is gone, its artifacts are in {artifacts}; bring it back, or move "
@@ -114,7 +143,7 @@ def _require_new(database: Path) -> None:
 
 def _remember(database: Path) -> None:
     """Leave among the artifacts, also where there are none yet, that this database exists."""
-    mark = _artifacts(database) / f".{database.name}"
+    mark = artifacts_of(database) / f".{database.name}"
     if not mark.exists():
         mark.parent.mkdir(exist_ok=True)
         mark.touch()
@@ -131,7 +160,7 @@ def _make_database(path: Path) -> None:
 def _open_store(uri: str, database: Path | None) -> MlflowClient:
     client = MlflowClient(uri)  # makes the tables
     if client.get_experiment_by_name(EXPERIMENT) is None:
-        location = str(_artifacts(database)) if database else None
+        location = str(artifacts_of(database)) if database else None
         client.create_experiment(EXPERIMENT, artifact_location=location)
     return client
 
@@ -193,8 +222,7 @@ def store_errors(uri: str) -> Iterator[None]:
 
 
 def _store_error(uri: str, error: Exception) -> UserError:
-    message = f"MLflow store {uri}: {str(error).splitlines()[0]}"
-    return UserError(re.sub(r"//[^/@\s]*@", "//", message))  # without a password
+    return UserError(without_password(f"MLflow store {uri}: {str(error).splitlines()[0]}", uri))
 
 
 @contextmanager
@@ -272,11 +300,5 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _store_lock(uri: str) -> FileLock:
     """Processes take turns where MLflow would race: beside an SQLite database, else those of this folder."""
-    database = _database(uri)
+    database = database_of(uri)
     return file_lock(database.with_name(f"{database.name}.lock") if database else Path(".amd/locks/mlflow"))
-
-
-def _database(uri: str) -> Path | None:
-    """The file of an SQLite store; None for a store of another kind."""
-    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
-    return Path(match[1]).resolve() if match else None

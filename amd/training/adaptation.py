@@ -1,11 +1,11 @@
-"""Test-time adaptation of one video (paper 4.3): the training objective on pairs of that video alone.
+"""Adaptation of AMD to one video (paper 4.3): the objective on frames of that video alone.
 
-Enters: a pretrained AMD and the video's frames. Leaves: an adapted copy of it; both pathways are trained. Pairs are
-cropped and flipped as in pretraining: whole frames would be stretched otherwise than the motion pathway has learned.
-Dropout is off: the iterations are too few to average it out.
+Input: an AMD, pretrained or not, and a Clip: frames and what motion tells of them. Output: an adapted copy; both
+pathways are trained where the objective asks for both. Dropout is off: the iterations are too few to average it out.
 """
 
 import copy
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -23,41 +23,66 @@ from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo
 from amd.models.precision import fastest_precision
 from amd.runtime.errors import UserError
-from amd.training.losses import view_synthesis_loss
+from amd.training.draws import Clip, draw
+from amd.training.objective import objective, predict
+
+WARM_UP = 0.2  # of the iterations of one_cycle: the rate rises from a tenth, as Adam's first steps are its wildest
+MOST_PAIRS = 64
+LARGEST_SHORT_EDGE = 400  # of the frames kept, where the model segments at their own size: the papers' training size
+
+Pair = tuple[np.ndarray, np.ndarray]
 
 
 def adapt(
-    model: AMD,
-    images: Sequence[np.ndarray],
-    settings: Adapt,
-    watch: Callable[[int, float], None] | None = None,
+    model: AMD, clip: Clip, settings: Adapt, segment: int = 0, watch: Callable[[int, float], None] | None = None
 ) -> AMD:
-    """Adapt a copy of `model` to frames uint8 H,W,3 of one video, in order; the same seed gives the same copy.
+    """An adapted copy of `model`; the same seed gives the same copy.
 
-    `watch` is called with every iteration and its loss. Raises UserError when there are not enough frames for a
-    pair, or when the loss stops being finite.
+    `segment` is the one that evidence makes the object; without evidence it means nothing. `watch` is called with
+    every iteration and its loss. Raises UserError when there is no pair, or when the loss stops being finite.
     """
-    if len(images) <= settings.gap:
-        raise UserError(f"adaptation: {len(images)} frames are too few for a pair with gap {settings.gap}")
+    if not len(clip.pairs) and (settings.objective.needs_pairs or settings.objective.needs_flow):
+        raise UserError(f"adaptation: {len(clip.images)} frames are too few for a pair")
     model = _trainable(model, settings)
     device = next(model.parameters()).device
-    frames = shrink(images, settings.short_edge)
     rng = np.random.default_rng(settings.seed)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     precision = fastest_precision(settings.precision, device)
     for iteration in range(settings.iterations):
-        first, second = _draw(frames, settings, rng, device)
+        batch = draw(clip, settings, rng, device)
         optimiser.zero_grad(set_to_none=True)  # before the forward pass, at whose end the memory's peak is
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            output = model(first, second)
-        loss = view_synthesis_loss(output, first, second)
+            prediction = predict(model, batch.images, settings.objective)
+        loss = objective(prediction, batch, settings.objective, segment)
         if not torch.isfinite(loss):
             raise UserError(f"adaptation: the loss is not finite at iteration {iteration}; lower adapt.learning_rate")
         loss.backward()
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * rate(settings, iteration)
         optimiser.step()
         if watch is not None:
             watch(iteration, float(loss.detach()))
     return model.eval()
+
+
+def rate(settings: Adapt, iteration: int) -> float:
+    """The share of the learning rate at an iteration: 1, or of one cycle a cosine up from 0.1 and one down to 0."""
+    if settings.schedule == "constant":
+        return 1.0
+    done, rise = (iteration + 0.5) / settings.iterations, WARM_UP
+    if done < rise:
+        return 0.1 + 0.9 * (1 - math.cos(math.pi * done / rise)) / 2
+    return (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2
+
+
+def clip_of(images: Sequence[np.ndarray], pairs: Sequence[tuple[int, int]], short_edge: int | None) -> Clip:
+    """The Clip of frames uint8 H,W,3 and the numbers of the two frames of every pair, without evidence or flow."""
+    return Clip(shrink(images, short_edge), torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2))
+
+
+def pairs_apart(frames: int, gap: int) -> list[tuple[int, int]]:
+    """All pairs of so many frames that lie `gap` apart."""
+    return [(number, number + gap) for number in range(frames - gap)]
 
 
 def shrink(images: Sequence[np.ndarray], short_edge: int | None) -> Tensor:
@@ -84,26 +109,6 @@ def _trainable(model: AMD, settings: Adapt) -> AMD:
     return model
 
 
-def _draw(frames: Tensor, settings: Adapt, rng: np.random.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A batch of pairs B,3,h,w in [0, 1]; each pair shares its crop and its flip."""
-    height, width = frames.shape[2:]
-    crop_height, crop_width = (min(settings.crop or edge, edge) for edge in (height, width))
-    firsts, seconds = [], []
-    for number in rng.integers(0, len(frames) - settings.gap, settings.pairs):
-        top, left = rng.integers(height - crop_height + 1), rng.integers(width - crop_width + 1)
-        flip = rng.random() < 0.5
-        for batch, frame in ((firsts, frames[number]), (seconds, frames[number + settings.gap])):
-            crop = frame[:, top : top + crop_height, left : left + crop_width]
-            batch.append(crop.flip(2) if flip else crop)
-    return tuple(torch.stack(batch).to(device).float() / 255 for batch in (firsts, seconds))
-
-
-MOST_PAIRS = 64
-LARGEST_SHORT_EDGE = 400  # of the frames kept, where the model segments at their own size: the papers' training size
-
-Pair = tuple[np.ndarray, np.ndarray]
-
-
 def adaptation_settings(info: ModelInfo, iterations: int) -> Adapt:
     """The settings that the model was made with, else the papers', with `iterations`."""
     return own_section(info.params, load_profile("paper").adapt).model_copy(update={"iterations": iterations})
@@ -116,9 +121,9 @@ def adapt_to_source(model: AMD, info: ModelInfo, source: Source, settings: Adapt
         pairs = sample_pairs(_images(frames), settings.gap, PairFilter(shard.min_change, shard.max_change))
     if not pairs:
         return None
-    # All first frames, then all second ones: with their number as the gap, `adapt` draws these pairs and no others.
-    images = [first for first, _ in pairs] + [second for _, second in pairs]
-    return adapt(model, images, settings.model_copy(update={"gap": len(pairs)}))
+    images = [image for pair in pairs for image in pair]
+    numbers = [(first, first + 1) for first in range(0, len(images), 2)]
+    return adapt(model, clip_of(images, numbers, settings.short_edge), settings)
 
 
 def sample_pairs(images: Iterable[np.ndarray], gap: int, judge: PairFilter, most: int = MOST_PAIRS) -> list[Pair]:

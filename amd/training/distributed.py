@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
+from amd.models.precision import choose_device
 from amd.runtime.processes import keep_freed_memory, program_group
 
 GRACE_S = 60.0  # for the step under way to end, and the state to be saved
@@ -39,7 +40,7 @@ def process_group(device: str) -> Iterator[Process]:
     """Join the group that torchrun describes; alone when there is none. `device` is auto, cpu or cuda."""
     keep_freed_memory()
     local = int(os.environ.get("LOCAL_RANK", 0))
-    chosen = torch.device("cuda", local) if _use_cuda(device) else torch.device("cpu")
+    chosen = choose_device(device, local)
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:
         yield Process(0, 1, chosen)
@@ -51,10 +52,6 @@ def process_group(device: str) -> Iterator[Process]:
         yield Process(dist.get_rank(), count, chosen)
     finally:
         dist.destroy_process_group()
-
-
-def _use_cuda(device: str) -> bool:
-    return device == "cuda" or (device == "auto" and torch.cuda.is_available())
 
 
 def launch(module: str, arguments: Sequence[str], processes: int) -> int:

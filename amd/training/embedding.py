@@ -18,10 +18,10 @@ from amd.config import Embedding, load_params
 from amd.data.benchmarks.instances import class_names, open_instances
 from amd.data.labelled.instance_reader import InstanceBatch, InstanceReader
 from amd.data.labelled.transforms import SemanticTransform
-from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, save_embedding
-from amd.models.imagenet import is_imagenet_file, load_imagenet
-from amd.models.loading import resolve_model
-from amd.runtime.errors import UserError, exit_on_user_error
+from amd.models.checkpoint import save_checkpoint
+from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork
+from amd.models.loading import start_backbone
+from amd.runtime.errors import exit_on_user_error
 from amd.runtime.files import write_json
 from amd.runtime.tracking import Run, attached_run
 from amd.training.distributed import Process, process_group, synchronise_batch_norm
@@ -78,7 +78,7 @@ def train_embedding(
     )
     network = EmbeddingNetwork(architecture)
     if settings.start is not None:
-        start_backbone(network, settings.start)
+        start_backbone(network, Path(settings.start), "embedding.backbone")
     objective = EmbeddingObjective(network.to(process.device))
     if process.count > 1:
         synchronise_batch_norm(network)
@@ -96,21 +96,6 @@ def train_embedding(
         watcher,
     )
     return network.eval(), progress
-
-
-def start_backbone(network: EmbeddingNetwork, start: str) -> None:
-    """Give the network's backbone the weights of an AMD's appearance pathway or of an ImageNet-style file.
-
-    Raises UserError when `start` is neither, or has another backbone.
-    """
-    if not start.startswith("models:/") and is_imagenet_file(start):
-        backbone = load_imagenet(start, network.architecture.output_stride)
-    else:
-        backbone = resolve_model(start)[0].appearance.backbone
-    given, wanted = backbone.state_dict(), network.backbone.state_dict()
-    if {name: tensor.shape for name, tensor in given.items()} != {name: t.shape for name, t in wanted.items()}:
-        raise UserError(f"{start}: its backbone is not a {network.architecture.backbone}; set embedding.backbone to it")
-    network.backbone.load_state_dict(given)
 
 
 def open_reader(settings: Embedding, process: Process) -> InstanceReader:
@@ -178,7 +163,7 @@ def main() -> None:
                 params=params.model_dump(by_alias=True),
                 lineage=arguments.lineage,
             )
-            save_embedding(arguments.out, network, info)
+            save_checkpoint(arguments.out, network, info)
             write_json(arguments.history, history(progress, settings, process.count))
 
 

@@ -16,7 +16,8 @@ from amd.config import Embedding, Params, Pretrain, load_params
 from amd.data.pairs.read import Batch, PairReader, to_float
 from amd.data.pairs.transforms import PairTransform
 from amd.models.amd import AMD, AMDOutput, Architecture
-from amd.models.checkpoint import ModelInfo, fill, read_checkpoint, save_checkpoint
+from amd.models.checkpoint import ModelInfo, fill, save_checkpoint
+from amd.models.loading import open_as
 from amd.models.precision import fastest_precision
 from amd.runtime.errors import exit_on_user_error, system_errors
 from amd.runtime.files import write_json
@@ -63,7 +64,7 @@ def pretrain(
     torch.manual_seed(settings.seed)
     model = AMD(Architecture(**params.model.model_dump()))
     if start is not None:
-        fill(model, read_checkpoint(start)[0], start)
+        fill(model, open_as(AMD, start)[0].state_dict(), start)
     model.to(process.device)
     objective = PairObjective(model)
     if process.count > 1:

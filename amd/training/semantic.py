@@ -20,14 +20,14 @@ from amd.data.benchmarks.instances import VOID, class_names
 from amd.data.benchmarks.voc import training_images
 from amd.data.labelled.semantic_reader import SemanticBatch, SemanticReader
 from amd.data.labelled.transforms import SemanticTransform
+from amd.models.checkpoint import save_checkpoint
+from amd.models.loading import start_backbone
 from amd.models.precision import fastest_precision
 from amd.models.semantic import (
     SCRATCH,
     SemanticArchitecture,
     SemanticInfo,
     SemanticNetwork,
-    save_semantic,
-    start_from,
 )
 from amd.runtime.errors import UserError, exit_on_user_error
 from amd.runtime.files import write_json
@@ -89,7 +89,7 @@ def finetune(
     torch.manual_seed(info.seed)
     network = SemanticNetwork(info.architecture)
     if weights is not None:
-        start_from(network, weights)
+        start_backbone(network, weights, "model.backbone")
     network.to(process.device)
     if process.count > 1:
         synchronise_batch_norm(network)
@@ -177,7 +177,7 @@ def main() -> None:
         watcher = SemanticWatcher(run) if run else None
         network, progress = finetune(params.semantic, info, options.weights, options.state, process, watcher)
         if process.leads:
-            save_semantic(options.out, network, info)
+            save_checkpoint(options.out, network, info)
             write_json(options.history, {"iterations": progress.iteration, "curve": progress.history})
 
 

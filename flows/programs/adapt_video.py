@@ -17,12 +17,13 @@ from amd.config import DEFAULT_PATH, Adapt, load_params
 from amd.data.benchmarks.davis import Sequence, open_benchmark
 from amd.data.images import read_image
 from amd.inference.segmenter import segment_sequence
-from amd.models.checkpoint import load_checkpoint
+from amd.models.amd import AMD
+from amd.models.loading import open_as
 from amd.runtime.errors import UserError, exit_on_user_error, system_errors
 from amd.runtime.files import sha256
 from amd.runtime.processes import keep_freed_memory
 from amd.runtime.tracking import attached_run, nested_run
-from amd.training.adaptation import adapt
+from amd.training.adaptation import adapt, clip_of, pairs_apart
 from stages.receipts import discard, origin, write_receipt
 
 
@@ -48,11 +49,11 @@ def adapt_video(checkpoint: Path, sequence: Sequence, settings: Adapt, out: Path
     started = time.monotonic()
     made_from = origin(sha256(checkpoint), sequence, settings)
     discard(out, sequence.dataset, sequence.name)
-    model, info = load_checkpoint(checkpoint)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model, info = open_as(AMD, checkpoint, "auto")
     images = [read_image(frame.image) for frame in sequence.frames]
     losses: list[float] = []
-    adapted = adapt(model, images, settings, lambda _, loss: losses.append(loss))
+    clip = clip_of(images, pairs_apart(len(images), settings.gap), settings.short_edge)
+    adapted = adapt(model, clip, settings, watch=lambda _, loss: losses.append(loss))
     segment_sequence(adapted, info, sequence, out, sequence.dataset)
     figures = {"seconds": time.monotonic() - started, "iterations": settings.iterations}
     if losses:

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from amd.cli import main
 from amd.cli.arguments import Command, Parser, add_commands
 from amd.cli.program import COMMANDS
 from amd.config import load_params
-from amd.config.profiles import PROFILES, load_profile, profile_path
+from amd.config.profiles import PROFILES, load_profile, profile_text
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 
@@ -188,7 +189,8 @@ def test_an_unwritable_place_is_one_line(checkpoint: Path, capsys: pytest.Captur
     assert "clip.mp4" in fails(capsys, "segment", clip, "--model", checkpoint, "--out", clip / "out")
 
 
-def test_an_interruption_is_one_line_and_130(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_one_line_and_130(number: signal.Signals, checkpoint: Path, tmp_path: Path) -> None:
     clip = encode(tmp_path / "long.mp4", frames=60, size=(480, 360))
     command = [sys.executable, "-m", "amd.cli", "segment", clip, "--model", checkpoint, "--out", "out"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -196,11 +198,79 @@ def test_an_interruption_is_one_line_and_130(checkpoint: Path, tmp_path: Path) -
     while not list(tmp_path.glob("out/*/masks/*.png")):
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("interrupted")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "profile paper --out p.yaml", "doctor videos"])
+def test_a_reader_who_has_had_enough_ends_it_quietly(arguments: str, tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    encode(tmp_path / "videos/clip.mp4", frames=2)
+    reading, writing = os.pipe()
+    os.close(reading)  # before the first word, which is the worst that `head` can do
+    command = [sys.executable, "-m", "amd.cli", *arguments.split()]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert "Traceback" not in ended.stderr
+    assert "BrokenPipe" not in ended.stderr
+    assert "error" not in ended.stderr
+    assert ended.returncode in (0, 128 + signal.SIGPIPE)
+
+
+def test_doctor_fails_when_nothing_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/a.mp4").touch()
+    (tmp_path / "videos/b.mkv").write_text("no video")
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "videos"])
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert told.err.splitlines()[-1] == "error: none of 2 inputs can be used; the reasons stand above"
+    assert "an empty file" in told.out
+
+
+def test_doctor_prints_for_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "my_videos"
+    folder.mkdir()
+    encode(folder / "good_one.mp4")
+    (folder / "empty_[1].mp4").touch()
+    (folder / "photo.heic").touch()
+    main(["doctor", "my_videos"])
+    printed = capsys.readouterr().out
+    assert not re.search(r"^#|\||\\\\|---|^- ", printed, re.MULTILINE)
+    assert re.search(r"^  my_videos/empty_\[1\]\.mp4 +an empty file$", printed, re.MULTILINE)
+    assert "left out 1 file of other formats: photo.heic" in printed
+    (heads,) = [line for line in printed.splitlines() if "promised" in line]
+    (row,) = [line for line in printed.splitlines() if line.strip().startswith("good_one")]
+    assert row.index("96x72") == heads.index("size")
+
+
+def test_doctor_fails_when_an_annotation_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = davis(tmp_path / "davis")
+    truth = root / "Annotations/480p/bear/00001.png"
+    truth.write_bytes(truth.read_bytes()[:30])
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "--dataset", "davis2016", "--root", str(root)])
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert told.err.splitlines()[-1].startswith(f"error: damaged: {truth}: not a readable image")
+    assert "bear" in told.out
+
+
+@pytest.mark.parametrize("wrong", ["Annotations", "predictions"])
+def test_score_blames_the_file_that_is_wrong(wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = davis(tmp_path / "davis")
+    shutil.copytree(root / "Annotations/480p", tmp_path / "predictions")
+    folder = root / "Annotations/480p" if wrong == "Annotations" else tmp_path / "predictions"
+    bad = folder / "bear/00001.png"
+    Image.fromarray(np.zeros((24, 32), np.uint8)).save(bad)
+    line = fails(capsys, "score", "--dataset", "davis2016", "--root", root, "--predictions", tmp_path / "predictions")
+    assert line.startswith(f"error: {bad}: ")
+    assert "32x24" in line
+    assert "64x48" in line
 
 
 def test_score_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -229,7 +299,7 @@ def test_doctor_examines_paths_and_benchmarks(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_the_projects_parameters_are_the_quickstart_profile() -> None:
-    assert profile_path("quickstart").read_text() == (ROOT / "params.yaml").read_text()
+    assert profile_text("quickstart") == (ROOT / "params.yaml").read_text()
 
 
 def test_the_paper_profile_has_the_papers_settings() -> None:
@@ -246,7 +316,7 @@ def test_the_paper_profile_has_the_papers_settings() -> None:
 @pytest.mark.parametrize("name", PROFILES)
 def test_profile_writes_a_new_file_as_it_is(name: str, capsys: pytest.CaptureFixture) -> None:
     main(["profile", name])
-    assert Path("params.yaml").read_text() == profile_path(name).read_text()
+    assert Path("params.yaml").read_text() == profile_text(name)
     assert capsys.readouterr().out == "params.yaml is new\n"
     main(["profile", name])
     assert capsys.readouterr().out == f"params.yaml is the profile {name} already\n"
@@ -254,7 +324,7 @@ def test_profile_writes_a_new_file_as_it_is(name: str, capsys: pytest.CaptureFix
 
 def test_profile_keeps_the_users_data_and_prints_what_changes(capsys: pytest.CaptureFixture) -> None:
     path = Path("mine.yaml")
-    text = profile_path("quickstart").read_text()
+    text = profile_text("quickstart")
     path.write_text(text.replace("videos: data/corpus/train", "videos: /my videos").replace("seed: 0", "seed: 7", 1))
     main(["profile", "paper", "--write", "mine.yaml"])
     lines = capsys.readouterr().out.splitlines()
@@ -264,7 +334,8 @@ def test_profile_keeps_the_users_data_and_prints_what_changes(capsys: pytest.Cap
     written, paper = load_params(path), load_profile("paper")
     assert written.data.videos == "/my videos"
     assert written.model_copy(update={"data": paper.data}) == paper
-    assert "# from scratch (4.1)" in path.read_text()  # the comments came along
+    assert "backbone: resnet50               # from scratch (4.1)" in path.read_text()  # the comments came along
+    assert "take a core from the training on two" not in path.read_text()  # and none of a value that is replaced
 
 
 @pytest.mark.parametrize("content", ["a: [1", "just text", "- 1\n", "data: 3\n", "\xff"])

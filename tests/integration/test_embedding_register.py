@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed_image, save_embedding
-from amd.models.loading import resolve_embedding, resolve_model
+from amd.models.amd import AMD
+from amd.models.checkpoint import save_checkpoint
+from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed_image
+from amd.models.loading import open_as, open_model
 from amd.registry.embedding import register_embedding
 from amd.registry.gates import judge_embedding
 from amd.registry.listing import list_models
@@ -42,7 +44,7 @@ def checkpoint(path: Path, accuracy: float | None, seed: int = 0) -> Path:
     scores = {} if accuracy is None else {"holiday/photos": row}
     params = {"embedding": {"seed": seed}}
     supervision = {"sets": SETS, "start": "resnet18.pth"}
-    save_embedding(path, network, EmbeddingInfo(network.architecture, 40, supervision, scores, params))
+    save_checkpoint(path, network, EmbeddingInfo(network.architecture, 40, supervision, scores, params))
     return path
 
 
@@ -82,15 +84,15 @@ def test_a_version_says_what_labels_it_learned_from(registered, capsys):
 def test_it_comes_back_as_it_was_and_is_no_amd(registered):
     paths, _ = registered
     assert sha256(pull(f"models:/{NAME}@champion")) == sha256(paths[2])
-    _, info = resolve_embedding(f"models:/{NAME}/1")
+    _, info = open_model(f"models:/{NAME}/1")
     assert info.supervision["sets"] == SETS
     with pytest.raises(UserError, match="a checkpoint of the instance embedding"):
-        resolve_model(f"models:/{NAME}@champion")
+        open_as(AMD, f"models:/{NAME}@champion")
 
 
 def test_the_pyfunc_gives_the_projects_bits(registered):
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
-    network, info = resolve_embedding(f"models:/{NAME}@champion")
+    network, info = open_model(f"models:/{NAME}@champion")
     embedding, objectness = embed_image(network, image, info.short_edge)
     result = mlflow.pyfunc.load_model(f"models:/{NAME}@champion").predict(image)
     np.testing.assert_array_equal(result["embedding"][0], embedding.numpy())

@@ -19,14 +19,8 @@ from amd.data.synthetic.clips import encode
 from amd.data.video.decode import Source, read_frames
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
-from amd.models.embedding import (
-    EmbeddingArchitecture,
-    EmbeddingInfo,
-    EmbeddingNetwork,
-    embed,
-    load_embedding,
-    save_embedding,
-)
+from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed
+from amd.models.loading import open_model
 from amd.motion.flow import flows, inverse_search
 from amd.transfer.frame import frame_features
 from amd.transfer.video import segment_video
@@ -57,7 +51,7 @@ def save_models(folder: Path) -> None:
     torch.manual_seed(1)
     network = EmbeddingNetwork(EmbeddingArchitecture("small", 4, 0.0, ("disc",)))
     params = {"transfer": load_profile("quickstart").transfer.model_dump() | {"seeds": 12}}
-    save_embedding(folder / "embedding.safetensors", network, EmbeddingInfo(network.architecture, 64, params=params))
+    save_checkpoint(folder / "embedding.safetensors", network, EmbeddingInfo(network.architecture, 64, params=params))
     amd = AMD(Architecture("small", 3, 4, 0.1, "small", 64, 64))
     save_checkpoint(folder / "amd.safetensors", amd, ModelInfo(amd.architecture, 0))
 
@@ -86,7 +80,7 @@ def masks(out: Path) -> list[np.ndarray]:
 def test_masks_are_those_of_the_method_step_by_step(folder, tmp_path):
     """Decoded, embedded and segmented here, part by part, against the files that the command wrote."""
     summary = transfer(folder, tmp_path / "out", folder / "clip.mp4", "--soft", "--overlay")
-    network, _ = load_embedding(folder / "embedding.safetensors")
+    network, _ = open_model(folder / "embedding.safetensors")
     images = [frame.image for frame in read_frames(Source("clip", folder / "clip.mp4"))]
     parts = zip(images, embed(network, images, 64), flows(images, inverse_search), strict=True)
     features = (frame_features(image, *described, flow) for image, described, flow in parts)

@@ -22,7 +22,8 @@ from amd.data.synthetic.instances import FAMILIES, make_instance_corpus
 from amd.evaluation.embedding_score import score_embedding
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
-from amd.models.embedding import EmbeddingArchitecture, EmbeddingNetwork, load_embedding
+from amd.models.embedding import EmbeddingArchitecture, EmbeddingNetwork
+from amd.models.loading import open_model
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
 from amd.training.distributed import Process
@@ -86,7 +87,7 @@ def undisturbed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_thirty_steps_teach_something_about_objects_never_seen(project, undisturbed):
     """Families, coats and hues of val are not in train; colours alone give an untrained network some pairs."""
-    trained, info = load_embedding(undisturbed / "model.safetensors")
+    trained, info = open_model(undisturbed / "model.safetensors")
     images = open_instances([project / "instances"], "val")
     torch.manual_seed(0)
     untrained = EmbeddingNetwork(trained.architecture).eval()
@@ -100,7 +101,7 @@ def test_thirty_steps_teach_something_about_objects_never_seen(project, undistur
 
 
 def test_the_checkpoint_says_what_it_is_and_what_it_learned_from(project, undisturbed):
-    network, info = load_embedding(undisturbed / "model.safetensors")
+    network, info = open_model(undisturbed / "model.safetensors")
     assert network.architecture.classes == FAMILIES
     assert info.short_edge == 64
     assert info.params["embedding"]["iterations"] == 30

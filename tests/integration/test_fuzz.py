@@ -13,7 +13,7 @@ from fuzz.seeds import make_seeds
 from fuzz.targets import TARGETS
 from fuzz.worker import Case, Verdict, try_case
 
-EACH = 11  # cases of every target
+EACH = 6  # cases of every target
 
 
 @pytest.fixture(scope="module")

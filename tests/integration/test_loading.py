@@ -11,8 +11,8 @@ import torch
 import amd
 from amd.cli import main
 from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
-from amd.models.loading import import_reference, resolve_model
+from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.loading import import_reference, open_model
 from amd.runtime.errors import UserError
 
 SMALL = Architecture("small", 5, 4, 0.1, "small", 128, 128)
@@ -50,7 +50,7 @@ def saved(content: object, path: Path) -> Path:
 def test_a_checkpoint_gives_its_model_and_what_it_knows(tmp_path: Path) -> None:
     model = AMD(SMALL)
     save_checkpoint(tmp_path / "m.safetensors", model, ModelInfo(SMALL, object_segment=3, short_edge=100))
-    loaded, info = resolve_model(str(tmp_path / "m.safetensors"))
+    loaded, info = open_model(str(tmp_path / "m.safetensors"))
     assert (info.architecture, info.object_segment, info.short_edge) == (SMALL, 3, 100)
     assert not loaded.training
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
@@ -64,7 +64,7 @@ def test_the_reference_is_imported_in_every_layout(layout: str, reference_state:
         "module": {"state_dict": {f"module.{name}": tensor for name, tensor in reference_state.items()}},
     }[layout]
     info = import_reference(saved(content, tmp_path / "ref.pth"), tmp_path / "ref.safetensors")
-    model, loaded_info = load_checkpoint(tmp_path / "ref.safetensors")
+    model, loaded_info = open_model(tmp_path / "ref.safetensors")
     assert loaded_info == info
     assert (info.architecture, info.object_segment, info.short_edge) == (Architecture(), 1, 392)
     ours = model.state_dict()
@@ -79,7 +79,7 @@ def test_the_command_imports_and_says_what(
     path = saved({"state_dict": reference_state}, tmp_path / "ref.pth")
     main(["import", str(path), "--out", str(tmp_path / "new" / "ref.safetensors")])
     assert "resnet50, 5 segments, object segment 1" in capsys.readouterr().out
-    assert resolve_model(str(tmp_path / "new" / "ref.safetensors"))[1].short_edge == 392
+    assert open_model(str(tmp_path / "new" / "ref.safetensors"))[1].short_edge == 392
 
 
 def test_the_first_missing_key_is_named(reference_state: dict, tmp_path: Path) -> None:
@@ -93,13 +93,13 @@ def test_the_first_missing_key_is_named(reference_state: dict, tmp_path: Path) -
 def test_the_first_misshapen_key_is_named(reference_state: dict, tmp_path: Path) -> None:
     state = reference_state | {"backbone2.layer1.0.conv2.weight": torch.zeros(64, 64, 1, 1)}
     with pytest.raises(UserError, match=r"layer1\.0\.conv2\.weight' has shape \(64, 64, 1, 1\), expected"):
-        resolve_model(str(saved(state, tmp_path / "ref.pth")))
+        open_model(str(saved(state, tmp_path / "ref.pth")))
 
 
 def test_a_key_without_a_place_is_named(reference_state: dict, tmp_path: Path) -> None:
     state = reference_state | {"backbone3.conv1.weight": torch.zeros(1)}
     with pytest.raises(UserError, match=r"unexpected key 'backbone3\.conv1\.weight'"):
-        resolve_model(str(saved(state, tmp_path / "ref.pth")))
+        open_model(str(saved(state, tmp_path / "ref.pth")))
 
 
 @pytest.mark.parametrize("writer", ["torch", "pickle"])
@@ -120,33 +120,33 @@ def test_pickled_code_never_runs(writer: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [[1, 2], {"state_dict": 3}, {"a": "text"}, {}])
 def test_what_is_no_state_dict_is_refused(content: object, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ref\.pth: "):
-        resolve_model(str(saved(content, tmp_path / "ref.pth")))
+        open_model(str(saved(content, tmp_path / "ref.pth")))
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "runs:/1/model", "model", "s3://bucket/model"])
 def test_what_is_no_model_is_refused_with_what_is(name: str) -> None:
     with pytest.raises(UserError, match=r"not a model; give models:/NAME@ALIAS.*\.safetensors.*\.pth"):
-        resolve_model(name)
+        open_model(name)
 
 
 @pytest.mark.parametrize("name", ["none.safetensors", "none.pth"])
 def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{name}: no such checkpoint"):
-        resolve_model(str(tmp_path / name))
+        open_model(str(tmp_path / name))
 
 
 def test_an_unknown_registered_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match=r"MLFLOW_TRACKING_URI|no model"):
-        resolve_model("models:/nobody@champion")
+        open_model("models:/nobody@champion")
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
     other = Architecture("small", 4, 4, 0.1, "small", 128, 128)
     save_checkpoint(tmp_path / "m.safetensors", AMD(SMALL), ModelInfo(other))
     with pytest.raises(UserError, match=r"classifier\.weight' has shape \(5, .*expected \(4,"):
-        resolve_model(str(tmp_path / "m.safetensors"))
+        open_model(str(tmp_path / "m.safetensors"))
 
 
 def test_a_checkpoint_is_named_as_one(tmp_path: Path) -> None:

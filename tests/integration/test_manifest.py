@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import encode, encode_sound, numbered_picture
+from clips import encode, encode_sound, numbered_picture, with_blank_samples
 from PIL import Image
 from privileges import permission_bits_bind
 
@@ -178,11 +178,18 @@ def test_rows_fit_the_table(rows, tmp_path):
     assert read_table(tmp_path / "manifest.parquet", MANIFEST) == list(rows.values())
 
 
-def test_corrupt_tail_is_accepted_and_read_by_the_decoder_that_repeats(shared_data):
-    row = examine(Source("clip", shared_data / "odd_videos/corrupted.mp4"), LIMITS)
+def test_corrupt_tail_is_accepted_and_read_by_the_decoder_that_repeats(tmp_path):
+    whole = encode(tmp_path / "whole.mp4", frames=50, options={"g": "50", "bf": "0"})
+    row = examine(Source("clip", with_blank_samples(whole, range(28, 50), tmp_path / "clip.mp4")), LIMITS)
     assert (row["status"], row["frames"], row["frames_promised"]) == ("accepted", 28, 50)
     assert row["reason"].startswith("corrupt tail: 28 of 50 frames decode")
     assert row["decoder"] == "pyav"
+
+
+def test_damage_between_good_frames_is_told(shared_data):
+    row = examine(Source("clip", shared_data / "odd_videos/corrupted.mp4"), LIMITS)
+    assert (row["status"], row["frames"], row["frames_promised"]) == ("accepted", 49, 50)
+    assert (row["reason"], row["decoder"]) == ("1 of 50 frames lost near 2.9 s", "pyav")
 
 
 def test_real_videos(shared_data):

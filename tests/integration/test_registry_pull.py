@@ -10,8 +10,7 @@ from registering import OBJECT, expected, images, make_checkpoint, put, scores, 
 from safetensors.torch import load_file
 
 from amd.cli import main
-from amd.models.checkpoint import load_checkpoint
-from amd.models.loading import resolve_model
+from amd.models.loading import open_model
 from amd.registry.listing import list_models, print_history
 from amd.registry.promotion import promote, rollback
 from amd.runtime.files import sha256
@@ -31,13 +30,13 @@ def test_pull_gives_the_checkpoint_back(store: Path, checkpoint: Path, tmp_path:
     monkeypatch.chdir(tmp_path)  # the store is named by MLFLOW_TRACKING_URI alone
     path = pull("models:/pulled@champion")
     assert path == Path(".amd/models/pulled-1/model.safetensors")
-    _, info = load_checkpoint(path)
-    assert info == load_checkpoint(checkpoint)[1]
+    _, info = open_model(path)
+    assert info == open_model(checkpoint)[1]
     ours, pulled = load_file(checkpoint), load_file(path)
     assert ours.keys() == pulled.keys()
     assert all(torch.equal(ours[name], pulled[name]) for name in ours)
     assert sha256(pull("models:/pulled/2")) == sha256(second)
-    assert resolve_model("models:/pulled/2")[1].object_segment == OBJECT
+    assert open_model("models:/pulled/2")[1].object_segment == OBJECT
     assert sha256(pull("models:/pulled/2", tmp_path / "mine.safetensors")) == sha256(second)
     assert [entry.name for entry in path.parent.iterdir()] == ["model.safetensors"]
 

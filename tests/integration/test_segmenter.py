@@ -12,22 +12,33 @@ import av
 import numpy as np
 import pytest
 import torch
-from clips import encode, numbered_picture, read_number
+from clips import (
+    cornered_picture,
+    corners,
+    encode,
+    encode_sizes,
+    numbered_picture,
+    read_number,
+    with_blank_samples,
+)
 from PIL import Image
 
 from amd.config import load_params
 from amd.data.benchmarks.davis import BenchmarkFrame, Sequence
 from amd.data.benchmarks.predictions import check_predictions, masks_folder, segments_folder
+from amd.data.images import read_mask
 from amd.data.pairs.select import PairFilter
 from amd.draw.overlay import COLOUR, OPACITY, draw_mask
 from amd.inference.inputs import segment_inputs
 from amd.inference.segmenter import segment_sequence
 from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
+from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.inference import soft_masks
+from amd.models.loading import open_model
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, run_lock, write_json
 from amd.training.adaptation import adapt, sample_pairs
+from amd.training.draws import Clip
 from stages import predict
 
 SMALL = Architecture("small", 5, 4, 0.1, "small", 64, 64)
@@ -81,7 +92,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def probabilities(checkpoint: Path, image: np.ndarray) -> np.ndarray:
-    model, info = load_checkpoint(checkpoint)
+    model, info = open_model(checkpoint)
     return soft_masks(model, torch.from_numpy(np.ascontiguousarray(image)), info.short_edge).numpy()
 
 
@@ -232,7 +243,7 @@ def test_a_damaged_end_is_a_warning(checkpoint: Path, tmp_path: Path) -> None:
     for row in rows:
         assert 5 < row["frames"] < 40
         assert len(decoded(tmp_path / "out" / row["video_id"] / "overlay.mp4")) == row["frames"]
-    (warning,) = rows[1]["warnings"]
+    warning = rows[1]["warnings"][0]
     assert f"{rows[1]['frames']} " in warning
     assert warning.startswith(("damaged: ", "truncated: "))
 
@@ -345,10 +356,10 @@ def test_adaptation_draws_pairs_of_adjacent_frames_alone(
 ) -> None:
     drawn = []
 
-    def watched(model: AMD, images: list[np.ndarray], settings) -> AMD:
-        pairs = zip(images, images[settings.gap :], strict=False)  # what adapt may draw
-        drawn.extend((read_number(first), read_number(second)) for first, second in pairs)
-        return adapt(model, images, settings)
+    def watched(model: AMD, clip: Clip, settings) -> AMD:
+        numbers = [read_number(image.permute(1, 2, 0).numpy()) for image in clip.images]
+        drawn.extend((numbers[first], numbers[second]) for first, second in clip.pairs)
+        return adapt(model, clip, settings)
 
     monkeypatch.setattr("amd.training.adaptation.adapt", watched)
     run(encode(tmp_path / "clip.mp4", frames=20), checkpoint, tmp_path / "out", adapt=1)
@@ -387,7 +398,7 @@ def sequence(tmp_path: Path) -> Sequence:
 
 
 def test_a_sequence_gets_masks_and_label_maps(checkpoint: Path, sequence: Sequence, tmp_path: Path) -> None:
-    model, info = load_checkpoint(checkpoint)
+    model, info = open_model(checkpoint)
     segment_sequence(model, info, sequence, tmp_path / "out", "davis2016")
     masks, segments = (folder(tmp_path / "out", "davis2016") for folder in (masks_folder, segments_folder))
     check_predictions([sequence], masks)
@@ -399,7 +410,7 @@ def test_a_sequence_gets_masks_and_label_maps(checkpoint: Path, sequence: Sequen
 
 
 def test_a_sequence_needs_an_object_segment(sequence: Sequence, tmp_path: Path) -> None:
-    model, info = load_checkpoint(make_checkpoint(tmp_path / "m.safetensors", 0, None))
+    model, info = open_model(make_checkpoint(tmp_path / "m.safetensors", 0, None))
     with pytest.raises(UserError, match="objectness"):
         segment_sequence(model, info, sequence, tmp_path / "out", "davis2016")
 
@@ -459,3 +470,101 @@ def test_a_damaged_receipt_is_named(checkpoint: Path, clip: Path, tmp_path: Path
         write_json(receipt, content)
         with pytest.raises(UserError, match=r"1 of 1 inputs failed: .*receipt"):
             run(clip, checkpoint, tmp_path / "out")
+
+
+def photo(path: Path, orientation: int) -> Path:
+    """A picture of 64x32 with marked corners, stored so that `orientation` makes it upright."""
+    stored = Image.fromarray(cornered_picture(64, 32))
+    turns = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    if turns[orientation] is not None:
+        stored = stored.transpose(turns[orientation])
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored.save(path, exif=exif, **({"quality": 95} if path.suffix == ".jpg" else {}))
+    return path
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_photo_is_segmented_as_it_is_displayed(name: str, orientation: int, checkpoint: Path, tmp_path: Path) -> None:
+    path = photo(tmp_path / name, orientation)
+    (row,) = run(path, checkpoint, tmp_path / "out", overlay=True, soft=True)
+    assert (row["width"], row["height"], row["failed"]) == (64, 32, False)
+    folder = only_folder(tmp_path / "out")
+    assert read_mask(folder / "masks/photo.png").shape == (32, 64)
+    overlay, mask = np.array(Image.open(folder / "overlay.png")), read_mask(folder / "masks/photo.png")
+    assert corners(np.where(mask[..., None], cornered_picture(64, 32), overlay)) == "RGBW"
+    expected = segmented_alone(cornered_picture(64, 32), checkpoint)
+    assert (read_mask(folder / "masks/photo.png") == expected).mean() > 0.97  # JPEG's own differences
+    (raw,) = run(path, checkpoint, tmp_path / "raw", raw_orientation=True)
+    assert (raw["width"], raw["height"]) == ((32, 64) if orientation in (6, 8) else (64, 32))
+
+
+def segmented_alone(image: np.ndarray, checkpoint: Path) -> np.ndarray:
+    model, info = open_model(checkpoint)
+    return soft_masks(model, torch.from_numpy(image), info.short_edge).argmax(0).numpy() == SEGMENT
+
+
+def test_a_real_photo_lies_as_it_is_displayed(cases: Path, checkpoint: Path, tmp_path: Path) -> None:
+    (row,) = run(cases / "photo6.jpg", checkpoint, tmp_path / "out", overlay=True)
+    assert (row["width"], row["height"]) == (256, 144)
+    overlay = Image.open(only_folder(tmp_path / "out") / "overlay.png")
+    assert overlay.size == (256, 144)
+
+
+def test_damaged_exif_is_no_reason_to_refuse_a_photo(checkpoint: Path, tmp_path: Path) -> None:
+    path = photo(tmp_path / "photo.jpg", 6)
+    path.write_bytes(path.read_bytes().replace(b"MM\x00*", b"MM\xff*"))
+    (row,) = run(path, checkpoint, tmp_path / "out")
+    assert not row["failed"]
+
+
+def test_results_inside_the_input_are_not_segmented_again(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    encode(tmp_path / "in/clip.mp4")
+    for _ in range(2):
+        rows = run(tmp_path / "in", checkpoint, tmp_path / "in/out", overlay=True)
+        assert [Path(row["path"]).name for row in rows] == ["clip.mp4"]
+    assert "left out 1 folder made by amd segment" in capsys.readouterr().err
+
+
+def test_a_second_run_into_a_folder_keeps_the_inputs_of_the_first(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first, second = encode(tmp_path / "a.mp4", frames=2), encode(tmp_path / "b.mp4", frames=3)
+    run(first, checkpoint, out)
+    assert [row["frames"] for row in run(second, checkpoint, out)] == [2, 3]
+    assert [row["frames"] for row in run(first, checkpoint, out)] == [3, 2]
+    (gone,) = out.glob("b_mp4-*")
+    shutil.rmtree(gone)
+    assert [Path(row["path"]).name for row in run(first, checkpoint, out)] == ["a.mp4"]
+    (out / "summary.json").write_text("torn")
+    assert [Path(row["path"]).name for row in run(first, checkpoint, out)] == ["a.mp4"]
+
+
+def test_a_lost_frame_leaves_a_gap_and_a_word(checkpoint: Path, tmp_path: Path) -> None:
+    whole = encode(tmp_path / "whole.mp4", frames=20, options={"g": "5", "bf": "0"})
+    path = with_blank_samples(whole, {12}, tmp_path / "clip.mp4")
+    (row,) = run(path, checkpoint, tmp_path / "out", overlay=True)
+    assert row["warnings"][0] == "1 of 20 frames lost near 0.4 s"
+    folder = only_folder(tmp_path / "out")
+    masks = sorted(int(mask.stem) for mask in (folder / "masks").iterdir())
+    assert masks == [*range(12), *range(13, 20)]
+    with av.open(str(folder / "overlay.mp4")) as overlay:
+        times = sorted(float(frame.time) for frame in overlay.decode(video=0))
+    assert times == pytest.approx(np.array(masks) / 25, abs=1e-3)
+
+
+def test_a_size_that_changes_is_said(checkpoint: Path, tmp_path: Path) -> None:
+    path = encode_sizes(tmp_path / "clip.ts", [(96, 72), (72, 96)], 5)
+    (row,) = run(path, checkpoint, tmp_path / "out")
+    assert (row["frames"], row["width"], row["height"]) == (10, 96, 72)
+    assert row["warnings"][0].startswith("5 of 10 frames have another size than the first")
+
+
+def test_an_animated_picture_is_segmented_whole(checkpoint: Path, tmp_path: Path) -> None:
+    first, *others = [Image.fromarray(numbered_picture(number, 96, 72)) for number in range(4)]
+    first.save(tmp_path / "clip.webp", save_all=True, append_images=others, duration=40)
+    (row,) = run(tmp_path / "clip.webp", checkpoint, tmp_path / "out", overlay=True)
+    assert (row["frames"], row["failed"]) == (4, False)

@@ -17,15 +17,9 @@ from voc import CLASSES, write_voc
 
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.loading import open_as, open_model, start_backbone
 from amd.models.resnet import make_backbone
-from amd.models.semantic import (
-    SemanticArchitecture,
-    SemanticInfo,
-    SemanticNetwork,
-    load_semantic,
-    save_semantic,
-    start_from,
-)
+from amd.models.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
 from amd.training.semantic import main, semantic_loss
@@ -74,13 +68,13 @@ def test_an_amd_gives_backbone_and_blocks(tmp_path: Path):
     model, network = AMD(architecture), SemanticNetwork(SMALL)
     save_checkpoint(tmp_path / "amd.safetensors", model, ModelInfo(architecture))
     assert differ(network.backbone, model.appearance.backbone)
-    start_from(network, tmp_path / "amd.safetensors")
+    start_backbone(network, tmp_path / "amd.safetensors", "model.backbone")
     assert not differ(network.backbone, model.appearance.backbone)
     assert not differ(network.head, model.appearance.head)
     assert network.classifier.weight.shape[0] == 4
     other = SemanticNetwork(SemanticArchitecture("resnet18", 8, 0.0, ("background", "thing")))
     with pytest.raises(UserError, match=r"amd\.safetensors: its backbone is not a resnet18; set model\.backbone"):
-        start_from(other, tmp_path / "amd.safetensors")
+        start_backbone(other, tmp_path / "amd.safetensors", "model.backbone")
 
 
 def test_an_imagenet_style_file_gives_the_backbone(tmp_path: Path):
@@ -89,19 +83,19 @@ def test_an_imagenet_style_file_gives_the_backbone(tmp_path: Path):
     save_file({**backbone.state_dict(), "fc.weight": torch.zeros(1000, 512)}, tmp_path / "resnet18.safetensors")
     network = SemanticNetwork(SemanticArchitecture("resnet18", 8, 0.0, ("background", "thing")))
     head = {name: tensor.clone() for name, tensor in network.head.state_dict().items()}
-    start_from(network, tmp_path / "resnet18.safetensors")
+    start_backbone(network, tmp_path / "resnet18.safetensors", "model.backbone")
     assert not differ(network.backbone, backbone)
     assert all(torch.equal(tensor, head[name]) for name, tensor in network.head.state_dict().items())
     with pytest.raises(UserError, match="its backbone is not a small"):
-        start_from(SemanticNetwork(SMALL), tmp_path / "resnet18.safetensors")
+        start_backbone(SemanticNetwork(SMALL), tmp_path / "resnet18.safetensors", "model.backbone")
     with pytest.raises(UserError, match=r"none\.safetensors: no such file"):
-        start_from(network, tmp_path / "none.safetensors")
+        start_backbone(network, tmp_path / "none.safetensors", "model.backbone")
 
 
 def test_a_model_comes_back_as_it_went(tmp_path: Path):
     network, path = SemanticNetwork(SMALL).eval(), tmp_path / "model.safetensors"
-    save_semantic(path, network, SemanticInfo(SMALL, 48, start="amd", seed=3))
-    again, info = load_semantic(path)
+    save_checkpoint(path, network, SemanticInfo(SMALL, 48, start="amd", seed=3))
+    again, info = open_model(path)
     image = torch.rand(1, 3, 32, 32)
     torch.testing.assert_close(again.segment(image), network.segment(image))
     assert again.segment(image).sum(1).allclose(torch.ones(1))
@@ -109,9 +103,9 @@ def test_a_model_comes_back_as_it_went(tmp_path: Path):
     architecture = Architecture("small", 3, 4, 0.0, "small", 64, 64)
     save_checkpoint(path, AMD(architecture), ModelInfo(architecture))
     with pytest.raises(UserError, match=r"a checkpoint of AMD .*give a model fine-tuned for semantic segmentation"):
-        load_semantic(path)
+        open_as(SemanticNetwork, path)
     with pytest.raises(UserError, match="no such checkpoint"):
-        load_semantic(tmp_path / "none.safetensors")
+        open_model(tmp_path / "none.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +158,7 @@ def test_it_learns_by_the_papers_schedule(project: Path, undisturbed: list[dict]
     assert [row["iteration"] for row in undisturbed] == list(range(1, 9))
     assert [row["learning_rate"] for row in undisturbed] == pytest.approx([0.01 * (1 - i / 8) ** 0.9 for i in range(8)])
     assert undisturbed[-1]["loss"] < undisturbed[0]["loss"]
-    _, info = load_semantic(project / "undisturbed/model.safetensors")
+    _, info = open_model(project / "undisturbed/model.safetensors")
     assert (info.augmentation, info.images, info.short_edge) == ("heavy", 6, 48)
 
 

@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 import simplejpeg
 import webdataset
+from clips import encode as encode_numbered
+from clips import with_blank_samples
 
 from amd.config import Shard
 from amd.data.pairs.select import thumbnail
@@ -174,7 +176,7 @@ def test_what_changed_or_was_damaged_is_done_again_and_nothing_else(rows, sharde
     with (tmp_path / "still-00001.tar").open("ab") as file:
         file.write(b"more")
     (tmp_path / "videos/cut.json").write_text('{"video_id": "cut"')
-    (tmp_path / ".moving-00000.tar.abc.part").write_bytes(b"half")  # as a killed run leaves behind
+    (tmp_path / ".moving-00000.tar.abcdefgh.part").write_bytes(b"half")  # as a killed run leaves behind
     before = identity(tmp_path)
     assert write_shards(rows, tmp_path, SHARD) == 9 + 10
     assert content(tmp_path) == content(sharded)
@@ -286,12 +288,23 @@ def test_a_damaged_shard_is_made_again(rows, sharded, tmp_path):
     assert content(tmp_path / "out") == content(sharded)
 
 
-def test_a_corrupt_tail_keeps_the_pairs_before_it(shared_data, tmp_path, capsys):
-    video = row(shared_data / "odd_videos/corrupted.mp4", 28, decoder="pyav", video_id="corrupted")
+def test_a_corrupt_tail_keeps_the_pairs_before_it(tmp_path, capsys):
+    whole = encode_numbered(tmp_path / "whole.mp4", frames=50, options={"g": "50", "bf": "0"})
+    clip = with_blank_samples(whole, range(28, 50), tmp_path / "clip.mp4")
+    video = row(clip, 29, decoder="pyav", video_id="corrupted")
     unjudged = SHARD.model_copy(update={"min_change": 0.0, "max_change": 255.0, "short_edge": 64})
-    write_shards([video], tmp_path, unjudged)
-    assert frame_pairs(tmp_path, "corrupted") == [[i, i + 1] for i in range(27)]
+    write_shards([video], tmp_path / "out", unjudged)
+    assert frame_pairs(tmp_path / "out", "corrupted") == [[i, i + 1] for i in range(27)]
     assert "corrupted: 27 pairs kept" in capsys.readouterr().err
+
+
+def test_a_lost_frame_is_in_no_pair_and_the_others_keep_their_places(tmp_path):
+    whole = encode_numbered(tmp_path / "whole.mp4", frames=20, options={"g": "5", "bf": "0"})
+    clip = with_blank_samples(whole, {7}, tmp_path / "clip.mp4")
+    unjudged = SHARD.model_copy(update={"min_change": 0.0, "max_change": 255.0, "short_edge": 64})
+    write_shards([row(clip, 19, decoder="pyav", video_id="clip")], tmp_path / "out", unjudged)
+    kept = [*range(7), *range(8, 20)]
+    assert frame_pairs(tmp_path / "out", "clip") == [list(pair) for pair in pairwise(kept)]
 
 
 def test_a_name_that_would_leave_the_folder_is_refused(rows, tmp_path):

@@ -11,7 +11,8 @@ from amd.data.ingest.manifest import ingest
 from amd.data.pairs.write import write_shards
 from amd.data.synthetic.clips import make_corpus
 from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
+from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.loading import open_model
 from amd.runtime.errors import UserError
 from amd.training.distributed import Process
 from amd.training.pretrain import pretrain
@@ -60,7 +61,7 @@ def test_training_begins_with_the_weights_of_start(shards: Path, tmp_path: Path)
     """A step of 1e-9 leaves the weights where the training began."""
     params, start = small(load_params(REPOSITORY / "params.yaml")), checkpoint(tmp_path / "start.safetensors", 3)
     process = Process(0, 1, torch.device("cpu"))
-    began, _ = load_checkpoint(start)
+    began, _ = open_model(start)
     trained, progress = pretrain(params, shards, tmp_path / "a.safetensors", process, start=start)
     assert progress.iteration == 1
     assert 0.0 < furthest(trained, began) < 1e-7

@@ -17,7 +17,7 @@ from amd.config import Params, load_params
 from amd.data.ingest.manifest import ingest
 from amd.data.pairs.write import write_shards
 from amd.data.synthetic.clips import make_corpus
-from amd.models.checkpoint import load_checkpoint
+from amd.models.loading import open_model
 from amd.models.precision import fastest_precision
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
@@ -101,7 +101,7 @@ def test_it_learns_and_says_how(undisturbed):
     assert history["pairs_per_s"] > 0
     assert losses(history)[-1] < losses(history)[0]
     assert {"area_0", "motion_2", "gradient_norm", "learning_rate"} <= history["curve"][0].keys()
-    model, info = load_checkpoint(out / "model.safetensors")
+    model, info = open_model(out / "model.safetensors")
     assert not model.training
     assert info.params["pretrain"]["crop"] == 48
 
@@ -120,8 +120,8 @@ def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(project, und
     history = run(project, tmp_path, params)
     assert losses(history) == losses(undisturbed[0])
     ours, theirs = (
-        load_checkpoint(tmp_path / "model.safetensors")[0],
-        load_checkpoint(undisturbed[1] / "model.safetensors")[0],
+        open_model(tmp_path / "model.safetensors")[0],
+        open_model(undisturbed[1] / "model.safetensors")[0],
     )
     for name, tensor in ours.state_dict().items():
         torch.testing.assert_close(tensor, theirs.state_dict()[name], rtol=0, atol=0, msg=name)
@@ -215,7 +215,7 @@ def test_two_processes_train(project, tmp_path):
     params = write_params(tmp_path, {"pretrain": {"iterations": 3, "processes": 2, "pairs": 1}})
     history = run(project, tmp_path / "two", params, processes=2)
     assert history["iterations"] == 3
-    load_checkpoint(tmp_path / "two/model.safetensors")
+    open_model(tmp_path / "two/model.safetensors")
 
 
 def test_sync_batch_norm_alone_is_batch_norm():

@@ -1,6 +1,7 @@
 """Clips for the tests of decoding: each frame carries its own number, which survives lossy coding."""
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -77,3 +78,66 @@ def encode_sound(path: Path) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def cornered_picture(width: int, height: int) -> np.ndarray:
+    """uint8 RGB H,W,3: grey, with corners red and green above, blue and white below."""
+    image = np.full((height, width, 3), 90, np.uint8)
+    rows, columns = height // 4, width // 4
+    image[:rows, :columns], image[:rows, -columns:] = (230, 20, 20), (20, 230, 20)
+    image[-rows:, :columns], image[-rows:, -columns:] = (20, 20, 230), (230, 230, 230)
+    return image
+
+
+def corners(image: np.ndarray) -> str:
+    """The colours of a picture's corners in that order; RGBW of a `cornered_picture` that is upright."""
+    rows, columns = image.shape[0] // 8, image.shape[1] // 8
+    pixels = [image[row, column].astype(int) for row in (rows, -rows - 1) for column in (columns, -columns - 1)]
+    return "".join("W" if pixel.min() > 150 else "RGB"[int(pixel.argmax())] for pixel in pixels)
+
+
+def set_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Write the numbers that turn and mirror into the track header of an MP4 or MOV, in place."""
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44  # behind version, times, track, duration, layer and volume
+    matrix = (a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    content[start : start + 36] = struct.pack(">9i", *matrix)
+    path.write_bytes(content)
+    return path
+
+
+def with_blank_samples(path: Path, places: Collection[int], out: Path) -> Path:
+    """A copy of a clip in which the samples at `places`, in the order of decoding, are zeros."""
+    with av.open(str(path)) as clip, av.open(str(out), "w") as copy:
+        stream = copy.add_stream_from_template(clip.streams.video[0])
+        for index, packet in enumerate(packet for packet in clip.demux(video=0) if packet.size):
+            other = av.Packet(bytes(packet.size)) if index in places else packet
+            other.pts, other.dts, other.time_base = packet.pts, packet.dts, packet.time_base
+            other.is_keyframe, other.stream = packet.is_keyframe, stream
+            copy.mux(other)
+    return out
+
+
+def encode_sizes(path: Path, sizes: Sequence[tuple[int, int]], frames: int, codec: str = "libx264") -> Path:
+    """Write a clip of `frames` numbered pictures at each of several sizes (width, height), one after the other."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height = sizes[0]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for part, (width, height) in enumerate(sizes):
+            encoder = av.CodecContext.create(codec, "w")
+            encoder.width, encoder.height, encoder.pix_fmt = width, height, stream.pix_fmt
+            encoder.framerate, encoder.time_base = Fraction(25), Fraction(1, 25)
+            for packet in _encoded(encoder, range(part * frames, (part + 1) * frames)):
+                packet.stream = stream
+                container.mux(packet)
+    return path
+
+
+def _encoded(encoder: av.VideoCodecContext, numbers: Iterable[int]) -> Iterator[av.Packet]:
+    for number in numbers:
+        picture = numbered_picture(number, encoder.width, encoder.height)
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.pts, frame.time_base = number, encoder.time_base
+        yield from encoder.encode(frame)
+    yield from encoder.encode(None)

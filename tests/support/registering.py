@@ -9,8 +9,9 @@ from PIL import Image
 
 from amd.config import Register
 from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
+from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.inference import object_mask, soft_masks
+from amd.models.loading import open_model
 from amd.registry import register
 from amd.registry.registration import Registration
 from amd.runtime.errors import UserError
@@ -66,7 +67,7 @@ def images(*sizes: tuple[int, int]) -> list[np.ndarray]:
 
 def expected(checkpoint: Path, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Soft masks c,H,W and the mask H,W that this project makes of an image."""
-    model, info = load_checkpoint(checkpoint)
+    model, info = open_model(checkpoint)
     soft = soft_masks(model, torch.from_numpy(image.copy()), info.short_edge)
     mask = object_mask(soft, info.object_segment)
     return soft.numpy(), np.where(mask.numpy(), 255, 0).astype(np.uint8)

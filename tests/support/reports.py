@@ -122,7 +122,7 @@ def write_project(root: Path) -> None:
     architecture = Architecture("small", 5, 4, 0.1, "small", 128, 128)
     torch.manual_seed(0)
     save_checkpoint(root / "models/amd.safetensors", AMD(architecture), ModelInfo(architecture, 2, 32))
-    text = (REPOSITORY / "params.yaml").read_text()
+    text = re.sub(r"benchmark: \S+", "benchmark: davis2016", (REPOSITORY / "params.yaml").read_text())
     (root / "params.yaml").write_text(re.sub(r"benchmark_root: \S+", "benchmark_root: heldout", text))
 
 

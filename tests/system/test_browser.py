@@ -12,7 +12,7 @@ from reports import write_project
 from amd.config import load_params
 from amd.data.benchmarks.davis import davis2016
 from amd.data.tables import MANIFEST, read_table
-from amd.models.checkpoint import load_checkpoint
+from amd.models.loading import open_model
 from amd.report.evaluations import sections
 from amd.report.page import Findings, make_report
 from amd.report.pictures import picture_sequence
@@ -40,7 +40,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with every section, of a fabricated run."""
     root = tmp_path_factory.mktemp("project")
     write_project(root)
-    model, info = load_checkpoint(root / "models/amd.safetensors")
+    model, info = open_model(root / "models/amd.safetensors")
     folders = {name: root / "predictions" / name for name in ("image", "adapted")}
     shown = [picture_sequence(item, folders, "adapted", model, info) for item in davis2016(root / "heldout")]
     findings = Findings(

@@ -9,7 +9,8 @@ from adapt_project import change, copy_project, make_project
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from amd.models.checkpoint import load_checkpoint, save_checkpoint
+from amd.models.checkpoint import save_checkpoint
+from amd.models.loading import open_model
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, sha256
 from flows.evaluate import drift_table, evaluate
@@ -33,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("AMD_RUN_ID", "set by the flow; put back after the test")
     change("register", max_drop=0.0)
-    model, info = load_checkpoint(Path("models/amd.safetensors"))
+    model, info = open_model(Path("models/amd.safetensors"))
     save_checkpoint(Path("models/other.safetensors"), model, replace(info, object_segment=2))
     return project
 

@@ -17,7 +17,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from amd.data.tables import MANIFEST, SCORES, SEGMENTS, read_table
-from amd.models.checkpoint import load_checkpoint
+from amd.models.loading import open_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -84,7 +84,7 @@ def test_every_stage_left_what_it_promises(project):
     rows = read_table(project / "data/manifest.parquet", MANIFEST)
     assert [row["status"] for row in rows] == ["accepted"] * 3
     assert all(row["frames"] == 6 and row["codec"] == "h264" for row in rows)
-    _, info = load_checkpoint(project / "models/amd.safetensors")
+    _, info = open_model(project / "models/amd.safetensors")
     segments = read_table(project / "metrics/segments.parquet", SEGMENTS)
     assert info.object_segment == read(project / "metrics/objectness.json")["object_segment"]
     assert info.short_edge == 48
@@ -96,7 +96,7 @@ def test_every_stage_left_what_it_promises(project):
 
 
 def test_masks_are_whole_and_consistent(project):
-    _, info = load_checkpoint(project / "models/amd.safetensors")
+    _, info = open_model(project / "models/amd.safetensors")
     for prediction in ("image", "adapted"):
         masks = sorted((project / f"predictions/{prediction}/masks/builtin-clips").rglob("*.png"))
         assert len(masks) == 2 * 6

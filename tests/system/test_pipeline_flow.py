@@ -60,6 +60,8 @@ def dvc_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         subprocess.run(command, check=True)
     Path("dvc.yaml").write_text(STAGES.replace("{value}", "${value}"))
     Path("params.yaml").write_text("value: 1\n")
+    Path("pipelines/side").mkdir(parents=True)
+    Path("pipelines/side/dvc.yaml").write_text("stages:\n  side:\n    cmd: touch ran\n    outs: [ran]\n")
     return folder
 
 
@@ -80,7 +82,11 @@ def test_pipeline_leaves_the_lock_of_dvc_repro(dvc_project: Path, capfd: pytest.
     assert {task.name for task in tasks} == set(order)
 
     Path("params.yaml").write_text("value: 3\n")
+    assert not Path("pipelines/side/ran").exists()
     assert pipeline(["first"]) == stage_order(["first"]) == ["first"]
+    assert stage_order(["last"])[-1] == "last"
+    with pytest.raises(UserError, match=r"^nothing: no stage of the pipeline"):
+        stage_order(["nothing"])
     assert Path("first.txt").read_text() == "3\n"
     assert Path("last.txt").read_text() == "1\n2\n"
 

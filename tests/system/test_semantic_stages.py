@@ -15,7 +15,7 @@ from voc import CLASSES, write_voc
 
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
-from amd.models.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork, save_semantic
+from amd.models.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork
 from amd.runtime.files import read_json
 from stages import evaluate_semantic, run_stage, semantic
 
@@ -32,7 +32,7 @@ def test_every_fine_tuning_is_scored_and_drawn(tmp_path: Path, monkeypatch: pyte
     save_checkpoint(tmp_path / "models/amd.safetensors", AMD(architecture), ModelInfo(architecture))
     scratch = SemanticArchitecture("small", 4, 0.1, ("background", *CLASSES))
     path = tmp_path / "models/semantic/scratch-light-0/model.safetensors"
-    save_semantic(path, SemanticNetwork(scratch), SemanticInfo(scratch, 48))
+    save_checkpoint(path, SemanticNetwork(scratch), SemanticInfo(scratch, 48))
     run_stage("semantic_amd", partial(semantic.main, "amd", "light", 0))
     run_stage("evaluate_semantic", evaluate_semantic.main)
     report = read_json("metrics/semantic.json")

@@ -17,7 +17,7 @@ from amd.data.ingest.manifest import ingest
 from amd.data.pairs.write import write_shards
 from amd.data.synthetic.clips import make_corpus
 from amd.evaluation.vos import score_masks
-from amd.models.checkpoint import load_checkpoint
+from amd.models.loading import open_model
 from amd.runtime.files import read_json
 from stages import evaluate_sweep, run_stage, sweep
 from stages.trainings import run_training
@@ -56,7 +56,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_number_has_its_model(project: Path):
     for segments in (3, 4):
         folder = project / f"models/sweep/c{segments}"
-        _, info = load_checkpoint(folder / "amd.safetensors")
+        _, info = open_model(folder / "amd.safetensors")
         assert info.architecture.segments == segments
         assert len(info.segments) == segments
         assert info.object_segment is not None

@@ -23,15 +23,8 @@ from amd.evaluation.metrics import boundary_f, jaccard
 from amd.evaluation.transfer_videos import Video, open_features
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
-from amd.models.embedding import (
-    EmbeddingArchitecture,
-    EmbeddingInfo,
-    EmbeddingNetwork,
-    embed_image,
-    load_embedding,
-    save_embedding,
-)
-from amd.models.loading import resolve_model
+from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed_image
+from amd.models.loading import open_model
 from amd.motion.flow import inverse_search
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
@@ -61,7 +54,7 @@ def save_models(folder: Path) -> None:
     torch.manual_seed(1)
     network = EmbeddingNetwork(EmbeddingArchitecture("small", 4, 0.0, ("square",)))
     torch.nn.init.normal_(network.embedding[-1].weight, std=0.2)  # apart, so that there is something to segment
-    save_embedding(folder / "embedding.safetensors", network, EmbeddingInfo(network.architecture, HEIGHT, SUPERVISION))
+    save_checkpoint(folder / "embedding.safetensors", network, EmbeddingInfo(network.architecture, HEIGHT, SUPERVISION))
     architecture = Architecture("small", 3, 4, 0.0, "small", 64, 64)
     save_checkpoint(folder / "amd.safetensors", AMD(architecture), ModelInfo(architecture, 1))
 
@@ -88,7 +81,7 @@ def plain_masks(project: Path, name: str, model: str = "embedding", **changes) -
     """The masks of a sequence before the CRF, made here."""
     params = load_params(project / "params.yaml")
     settings = params.transfer.model_copy(update={"crf": False} | changes)
-    network, info = load_embedding(project / f"models/{model}.safetensors")
+    network, info = open_model(project / f"models/{model}.safetensors")
     paths = sorted((project / f"clips/JPEGImages/480p/{name}").iterdir())
     features = video_features(map(read_image, paths), network, info.short_edge, inverse_search)
     return [result.mask for result in segment_video(features, settings, params.crf)]
@@ -239,7 +232,7 @@ def test_features_of_amd_are_its_backbones_and_its_segments_mask(project):
     """Every embedding has one length, and the objectness is the mask of the object's segment."""
 
     path = str(project / "models/amd.safetensors")
-    model, _ = resolve_model(path)
+    model, _ = open_model(path)
     image = read_image(project / "clips/JPEGImages/480p/bear/00000.jpg")
     embedding, objectness = embed_image(open_features("amd", path).network, image, None)
     np.testing.assert_allclose(embedding.norm(dim=0), 1, rtol=1e-5)

@@ -92,7 +92,7 @@ def test_real_davis(shared_data: Path):
 
 
 def test_unknown_benchmark(davis: Path):
-    with pytest.raises(UserError, match="davis2017: no such benchmark; there are davis2016"):
+    with pytest.raises(UserError, match="davis2017: no such benchmark; there are builtin-clips"):
         open_benchmark("davis2017", davis)
 
 

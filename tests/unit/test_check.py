@@ -182,7 +182,7 @@ def test_a_root_one_folder_too_high_names_the_right_one(dataset: str, tmp_path: 
 
 
 def test_an_unknown_benchmark(tmp_path: Path):
-    with pytest.raises(UserError, match="davis2017: no such benchmark; there are davis2016, duts"):
+    with pytest.raises(UserError, match="davis2017: no such benchmark; there are builtin-clips, davis-layout, dav"):
         check_dataset("davis2017", tmp_path)
 
 

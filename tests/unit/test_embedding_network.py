@@ -11,20 +11,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
-from amd.models.embedding import (
-    EmbeddingArchitecture,
-    EmbeddingInfo,
-    EmbeddingNetwork,
-    embed,
-    load_embedding,
-    objectness,
-    save_embedding,
-)
-from amd.models.loading import resolve_embedding, resolve_model
+from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed, objectness
+from amd.models.loading import open_as, open_model, start_backbone
 from amd.models.resnet import make_backbone
 from amd.runtime.errors import UserError
-from amd.training.embedding import at_points, start_backbone, values_at
+from amd.training.embedding import at_points, values_at
 from amd.training.pair_loss import pair_accuracy, pair_loss, pair_weights, similarity, squared_distances
 
 SMALL = EmbeddingArchitecture("small", 4, 0.0, ("cat", "dog"))
@@ -188,12 +180,12 @@ def test_images_are_embedded_one_by_one_at_the_wanted_size():
 @pytest.fixture
 def saved(tmp_path) -> Path:
     made = network()
-    save_embedding(tmp_path / "embedding.safetensors", made, EmbeddingInfo(SMALL, 144, {"sets": {"x": 1}}))
+    save_checkpoint(tmp_path / "embedding.safetensors", made, EmbeddingInfo(SMALL, 144, {"sets": {"x": 1}}))
     return tmp_path / "embedding.safetensors"
 
 
 def test_a_checkpoint_comes_back_as_it_was(saved):
-    made, (found, info) = network(), resolve_embedding(str(saved))
+    made, (found, info) = network(), open_model(str(saved))
     assert info == EmbeddingInfo(SMALL, 144, {"sets": {"x": 1}})
     assert not found.training
     for name, tensor in made.state_dict().items():
@@ -204,11 +196,13 @@ def test_each_kind_of_model_is_told_from_the_other(saved, tmp_path):
     amd = AMD(Architecture("small", 3, 4, 0.1, "small", 64, 64))
     save_checkpoint(tmp_path / "amd.safetensors", amd, ModelInfo(amd.architecture, 0))
     with pytest.raises(UserError, match=r"checkpoint of the instance embedding \(`--method transfer`\); give a check"):
-        resolve_model(str(saved))
+        open_as(AMD, saved)
     with pytest.raises(UserError, match=r"a checkpoint of AMD \(`--method amd`\); give a checkpoint of the instance"):
-        resolve_embedding(str(tmp_path / "amd.safetensors"))
-    with pytest.raises(UserError, match="not an instance embedding; give"):
-        resolve_embedding(str(tmp_path / "model.pth"))
+        open_as(EmbeddingNetwork, tmp_path / "amd.safetensors")
+    with pytest.raises(UserError, match=r"is taken for a checkpoint of AMD .*; give a checkpoint of the instance"):
+        open_as(EmbeddingNetwork, tmp_path / "model.pth")
+    assert isinstance(open_model(saved)[0], EmbeddingNetwork)
+    assert isinstance(open_model(tmp_path / "amd.safetensors")[0], AMD)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +221,7 @@ def test_damaged_files_are_named(saved, change, message):
     info = json.dumps(json.loads(metadata["info"]) | change)
     save_file(load_file(saved), saved, metadata | {"info": info})
     with pytest.raises(UserError) as error:
-        load_embedding(saved)
+        open_model(saved)
     assert str(saved) in str(error.value)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -242,8 +236,8 @@ def test_it_starts_from_the_appearance_pathway_of_an_amd(tmp_path):
     save_checkpoint(tmp_path / "amd.safetensors", amd, ModelInfo(amd.architecture, 0))
     made = network(1)
     heads = {name: tensor.clone() for name, tensor in made.state_dict().items() if not name.startswith("backbone")}
-    start_backbone(made, str(tmp_path / "amd.safetensors"))
-    for name, tensor in load_checkpoint(tmp_path / "amd.safetensors")[0].appearance.backbone.state_dict().items():
+    start_backbone(made, tmp_path / "amd.safetensors", "embedding.backbone")
+    for name, tensor in open_model(tmp_path / "amd.safetensors")[0].appearance.backbone.state_dict().items():
         torch.testing.assert_close(made.state_dict()[f"backbone.{name}"], tensor, rtol=0, atol=0)
     for name, tensor in heads.items():
         torch.testing.assert_close(made.state_dict()[name], tensor, rtol=0, atol=0)
@@ -259,11 +253,11 @@ def test_it_starts_from_an_imagenet_style_state_dict(tmp_path, suffix):
     else:
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
     made = network(1, EmbeddingArchitecture("resnet18", 8, 0.0, ("cat",)))
-    start_backbone(made, str(path))
+    start_backbone(made, path, "embedding.backbone")
     torch.testing.assert_close(made.backbone.layer3[1].conv1.weight, state["layer3.1.conv1.weight"])
 
 
 def test_weights_of_another_backbone_are_refused(tmp_path):
     torch.save(make_backbone("resnet18", 32).state_dict(), tmp_path / "resnet18.pth")
-    with pytest.raises(UserError, match=r"resnet18\.pth: its backbone is not a small; set embedding\.backbone to it"):
-        start_backbone(network(), str(tmp_path / "resnet18.pth"))
+    with pytest.raises(UserError, match=r"resnet18\.pth: its backbone is not a small; set embedding\.backbone to"):
+        start_backbone(network(), tmp_path / "resnet18.pth", "embedding.backbone")

@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from privileges import permission_bits_bind
 
+from amd.data.images import read_image
 from amd.data.video.sources import find_inputs, video_id
 from amd.runtime.errors import UserError
 
@@ -165,3 +167,68 @@ def test_split_file_reports_its_bad_lines(tmp_path):
     (tmp_path / "split.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="UTF-8"):
         find_inputs(tmp_path / "split.txt")
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path, capsys):
+    touch(tmp_path, "clip.mp4", "a.heic", "b.HEIC", "deep/c.docx", "d.xyz", "e.xyz", "f.xyz", "g.xyz", ".hidden.xyz")
+    notes = []
+    assert [source.path.name for source in find_inputs(tmp_path, notes.append)] == ["clip.mp4"]
+    assert notes == [
+        f"{tmp_path}: left out 7 files of other formats: a.heic, b.HEIC, d.xyz, deep/c.docx, e.xyz and 2 more"
+    ]
+    find_inputs(tmp_path)
+    assert capsys.readouterr().err == notes[0] + "\n"
+
+
+def test_notes_play_no_tricks_on_a_terminal(tmp_path, capsys):
+    touch(tmp_path, "clip.mp4", "bad\x1b[31m\nname.xyz")
+    find_inputs(tmp_path)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["a.wmv", "b.3gp", "c.flv", "d.ogv", "e.m2ts", "f.mpeg", "g.mxf", "h.ASF", "i.vob", "j.mts"]
+)
+def test_videos_of_less_usual_suffixes_are_sources(tmp_path, name):
+    touch(tmp_path, name)
+    (source,) = find_inputs(tmp_path)
+    assert (source.path.name, source.frame_names) == (name, None)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "TIFF", "jp2", "avif", "jfif", "tga", "pbm"])
+def test_images_of_less_usual_suffixes_are_frames_and_can_be_read(tmp_path, suffix):
+    picture = Image.new("1" if suffix == "pbm" else "RGB", (16, 8), "white")
+    picture.save(tmp_path / f"a.{suffix}")
+    (source,) = find_inputs(tmp_path)
+    assert source.frame_names == (f"a.{suffix}",)
+    assert read_image(tmp_path / f"a.{suffix}").shape == (8, 16, 3)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "avif"])
+def test_an_animated_picture_is_a_video_beside_frames(tmp_path, suffix):
+    still, other = Image.new("RGB", (16, 8), "white"), Image.new("RGB", (16, 8), "black")
+    still.save(tmp_path / f"still.{suffix}")
+    still.save(tmp_path / f"moving.{suffix}", save_all=True, append_images=[other, still])
+    folder, clip = find_inputs(tmp_path)
+    assert folder.frame_names == (f"still.{suffix}",)
+    assert (clip.path.name, clip.frame_names) == (f"moving.{suffix}", None)
+    (tmp_path / "list.txt").write_text(".\n")
+    (whole,) = find_inputs(tmp_path / "list.txt")
+    assert whole.frame_names == (f"still.{suffix}",)
+
+
+def test_folders_that_amd_segment_made_are_left_out(tmp_path):
+    touch(tmp_path, "clip.mp4", "out/clip-1/masks/000000.png", "out/clip-1/overlay.mp4", "mine/masks/000000.png")
+    (tmp_path / "out/clip-1/receipt.json").write_text('{"key": {"path": "/clip.mp4"}, "row": null}')
+    (tmp_path / "mine/receipt.json").write_text('{"bought": "bread"}')
+    notes = []
+    found = find_inputs(tmp_path, notes.append)
+    assert [source.path for source in found] == [tmp_path / "clip.mp4", tmp_path / "mine/masks"]
+    assert notes[0] == f"{tmp_path}: left out 1 folder made by amd segment: out/clip-1"
+
+
+def test_a_receipt_that_is_no_file_or_too_deep_stops_nothing(tmp_path):
+    touch(tmp_path, "a/clip.mp4", "b/clip.mp4")
+    os.mkfifo(tmp_path / "a/receipt.json")
+    (tmp_path / "b/receipt.json").write_text("[" * 100_000)
+    assert len(find_inputs(tmp_path)) == 2

@@ -11,7 +11,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from amd.cli import main
-from amd.config.profiles import load_profile, profile_path
+from amd.config.profiles import DEFAULTS, load_profile
 from amd.data.benchmarks.davis import Sequence, davis2016, open_benchmark
 from amd.data.benchmarks.sequences import read_truth
 from amd.data.images import read_image, read_mask, write_mask
@@ -113,7 +113,7 @@ def test_a_layout_is_predicted_and_scored(
 
 def write_project(root: Path, dataset: str) -> None:
     """Parameters for the benchmark in `root`, and an untrained model."""
-    params = YAML(typ="safe").load(profile_path("quickstart"))
+    params = YAML(typ="safe").load(DEFAULTS)
     params["data"] |= {"benchmark": dataset, "benchmark_root": "benchmark"}
     params["model"]["segments"] = 3
     YAML().dump(params, root / "params.yaml")

@@ -6,7 +6,7 @@ import pytest
 from registering import PARAMS, make_checkpoint, put, scores
 
 from amd.data.tables import MANIFEST, write_table
-from amd.models.checkpoint import load_checkpoint
+from amd.models.loading import open_model
 from amd.registry.gates import Evidence
 from amd.registry.model_card import DataFacts, data_facts, model_card
 from amd.runtime.files import sha256
@@ -23,7 +23,7 @@ def evidence(image: float, adapted: float) -> Evidence:
 
 
 def test_the_card_has_every_part(checkpoint: Path):
-    _, info = load_checkpoint(checkpoint)
+    _, info = open_model(checkpoint)
     data = DataFacts("0123abcd", videos=48, rejected=2, frames=1536, hours=0.0178)
     card = model_card("amd", info, scores(0.61, 0.71), "the first champion", data)
     titles = [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")]
@@ -46,14 +46,14 @@ def test_the_card_has_every_part(checkpoint: Path):
 
 
 def test_the_card_without_scores_and_manifest_says_so(checkpoint: Path):
-    _, info = load_checkpoint(checkpoint)
+    _, info = open_model(checkpoint)
     card = model_card("amd", info, {}, "refused")
     assert "- not scored" in card
     assert "the manifest was not at hand" in card
 
 
 def test_the_spread_over_seeds(checkpoint: Path):
-    _, info = load_checkpoint(checkpoint)
+    _, info = open_model(checkpoint)
     seeds = {"0": evidence(0.5, 0.6), "1": evidence(0.6, 0.6), "2": evidence(0.7, 0.9)}
     card = model_card("amd", info, scores(0.7, 0.9), "", None, seeds)
     # 0.5, 0.6, 0.7: variance (0.01 + 0 + 0.01) / 2; 0.6, 0.6, 0.9: (0.01 + 0.01 + 0.04) / 2

@@ -14,7 +14,7 @@ from amd.data.benchmarks.davis import davis2016
 from amd.data.images import write_image
 from amd.draw.colours import colour_wheel, flow_colours
 from amd.draw.plots import POINTS, thinned
-from amd.models.checkpoint import load_checkpoint
+from amd.models.loading import open_model
 from amd.report.page import choice_in_words
 from amd.report.pictures import (
     FALSE_ALARM,
@@ -33,7 +33,7 @@ from amd.runtime.errors import UserError
 
 def test_segment_flow_is_the_models_in_pixels_of_the_frame(tmp_path: Path):
     write_project(tmp_path)
-    model, info = load_checkpoint(tmp_path / "models/amd.safetensors")
+    model, info = open_model(tmp_path / "models/amd.safetensors")
     bee = davis2016(tmp_path / "heldout")[1]
     shown = picture_sequence(bee, {"adapted": tmp_path / "predictions/adapted"}, "adapted", model, info)
     assert [frame.name for frame in shown.frames] == ["00002", "00003", "00001"]

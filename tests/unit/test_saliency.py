@@ -120,7 +120,7 @@ def test_the_frames_of_a_video_benchmark_are_images_too(shared_data: Path):
     few = [frames[0], frames[-1]]
     scores = score_saliency(few, lambda frame: read_truth(frame).astype(float), "the truth")
     assert (scores["F"]["max"], scores["MAE"]) == (1, 0)
-    with pytest.raises(UserError, match="voc2012: no images with masks; there are duts, folder, davis2016"):
+    with pytest.raises(UserError, match="voc2012: no images with masks; there are duts, folder, builtin-clips"):
         open_saliency("voc2012", shared_data / "voc2012")
 
 

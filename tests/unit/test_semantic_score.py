@@ -101,7 +101,7 @@ def test_the_command_on_saved_labels(root: Path, tmp_path: Path, capsys: pytest.
         assert np.asarray(picture.convert("RGB")).std() > 10
     for content, message in (
         (np.full((48, 64), 4, np.uint8), "val1: the prediction has the value 4; classes are 0 to 3"),
-        (np.zeros((9, 9), np.uint8), "val1.png: the truth has 64x48 pixels, the prediction of val1 9x9"),
+        (np.zeros((9, 9), np.uint8), "val1.png: 9x9 pixels where the frame has 64x48"),
     ):
         write_labels(tmp_path / "labels/val1.png", content)
         assert message in fails(capsys, command)

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import encode, encode_sound, numbered_picture, read_number
+from clips import encode, encode_sound, numbered_picture, read_number, with_blank_samples
 from PIL import Image
 
 from amd.data.video.decode import DecodeError, Source, fit_size, read_frames
@@ -84,7 +84,7 @@ def test_every_frame_once_in_order(tmp_path, name):
     assert [frame.index for frame in frames] == list(range(20))
     assert [frame.timestamp for frame in frames] == pytest.approx(np.arange(20) / 25, abs=0.0011)
     assert all(frame.image.shape == (72, 96, 3) and frame.image.dtype == np.uint8 for frame in frames)
-    assert {frame.decoder for frame in frames} == {"pyav" if name in ("clip.gif", "clip.ts") else "decord"}
+    assert {frame.decoder for frame in frames} == {"pyav" if name in ("clip.gif", "clip.ts", "clip.mpg") else "decord"}
 
 
 @pytest.mark.parametrize("short_edge", [50, 37, 72, 500])
@@ -182,11 +182,24 @@ def test_undecodable_start_is_not_padded_at_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.005])
-def test_corrupt_tail_gives_every_good_frame_at_any_pace(shared_data, pause):
-    good, error = failing_read(shared_data / "odd_videos" / "corrupted.mp4", pause)
+def test_corrupt_tail_gives_every_good_frame_at_any_pace(tmp_path, pause):
+    whole = encode(tmp_path / "whole.mp4", frames=50, options={"g": "50", "bf": "0"})
+    path = with_blank_samples(whole, range(28, 50), tmp_path / "corrupted.mp4")
+    good, error = failing_read(path, pause)
     assert good == error.good_frames == 28  # decord alone loses most of them when read slowly
     assert "corrupted.mp4" in str(error)
     assert "28" in str(error)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.005])
+def test_damage_between_good_frames_costs_itself_at_any_pace(shared_data, pause):
+    """decord gives up at the bad sample, and gives fewer of the frames before it when it is read slowly."""
+    frames = []
+    for frame in read_frames(source(shared_data / "odd_videos" / "corrupted.mp4"), 64):
+        frames.append(frame)
+        time.sleep(pause)
+    assert [frame.index for frame in frames] == [*range(30), *range(31, 50)]
+    assert frames[30].lost == sum(frame.lost for frame in frames) == 1
 
 
 def test_truncated_video_ends_with_its_good_frames(tmp_path):

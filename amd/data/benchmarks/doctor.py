@@ -4,6 +4,7 @@ Everything is looked at: a sequence that is missing or damaged is told and stops
 decoded.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ from amd.data.images import read_image
 from amd.runtime.errors import UserError
 from amd.runtime.progress import progress
 
+DAMAGED = "damaged: "  # how a problem begins that a file has
+NOTHING_TO_SCORE = "no frame to score"
+
 
 class Row(NamedTuple):
     """One sequence, or one set of images."""
@@ -30,8 +34,11 @@ class Row(NamedTuple):
     empty: int  # annotated frames without object
 
 
-def check_dataset(name: str, root: Path | str) -> str:
-    """The report; UserError for an unknown name or a folder of another layout."""
+def check_dataset(name: str, root: Path | str, damage: Callable[[str], None] | None = None) -> str:
+    """The report; UserError for an unknown name or a folder of another layout.
+
+    `damage` is told of every file that is damaged and every sequence in which nothing can be scored.
+    """
     problems: list[str] = []
     sequences = _open(name, root, problems)
     rows = [_examine(sequence, problems) for sequence in progress(sequences, "doctor", unit="sequences")]
@@ -40,6 +47,9 @@ def check_dataset(name: str, root: Path | str) -> str:
     if name == "voc2012":
         parts.append(_voc_training(Path(root), problems))
     verdict = f"{len(problems)} problems" if len(problems) != 1 else "1 problem"
+    for problem in problems:
+        if damage and (problem.startswith(DAMAGED) or NOTHING_TO_SCORE in problem):
+            damage(problem)
     return "\n".join([*parts, f"{verdict}{':' if problems else ''}", *(f"  {problem}" for problem in problems)])
 
 
@@ -58,13 +68,13 @@ def _examine(sequence: Sequence, problems: list[str]) -> Row:
         try:
             size, has_object = _examine_frame(frame, sequence.dataset)
         except UserError as error:
-            problems.append(f"damaged: {error}")
+            problems.append(f"{DAMAGED}{error}")
             continue
         sizes.add(size)
         scored += frame.truth is not None and not frame.left_out
         empty += has_object is False
     if not sequence.scored_frames:
-        problems.append(f"{sequence.name}: no frame to score; its annotated frames are left out or missing")
+        problems.append(f"{sequence.name}: {NOTHING_TO_SCORE}; its annotated frames are left out or missing")
     elif annotated == empty:
         problems.append(f"{sequence.name}: no object in any of its {annotated} annotations; nothing to find")
     return Row(sequence.name, len(sequence.frames), annotated, scored, sizes, empty)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from amd.data.benchmarks.davis import Sequence, is_folder, visible_names
+from amd.data.benchmarks.sequences import BenchmarkFrame
 from amd.data.images import image_size, read_labels
 from amd.runtime.errors import UserError
 
@@ -65,6 +66,29 @@ def read_segments(path: Path, size: tuple[int, int], segments: int) -> np.ndarra
     return labels
 
 
+def size_error(
+    frame: BenchmarkFrame, prediction: Path | str, found: tuple[int, ...], annotated: tuple[int, ...]
+) -> UserError:
+    """The error for a prediction and an annotation of two sizes (height, width): it names what differs from the frame.
+
+    `prediction` is its path, or what it is called.
+    """
+    height, width = image_size(frame.image)
+    if found == (height, width):
+        size = f"{annotated[1]}x{annotated[0]}"
+        return UserError(f"{frame.truth}: this annotation has {size} pixels, its frame {width}x{height}; replace it")
+    size = f"{found[1]}x{found[0]}"
+    return UserError(
+        f"{prediction}: {size} pixels where the frame has {width}x{height}; write predictions at the frame's own size"
+    )
+
+
+def require_frame_size(frame: BenchmarkFrame, prediction: Path, found: tuple[int, ...]) -> None:
+    """UserError that names a prediction which has another size (height, width) than its frame."""
+    if found != image_size(frame.image):
+        raise size_error(frame, prediction, found, found)
+
+
 def _check_names(sequence: Sequence, folder: Path) -> None:
     if not is_folder(folder):
         raise UserError(f"{folder}: the predictions of sequence {sequence.name} are missing")
@@ -84,7 +108,9 @@ def _check_sizes(sequence: Sequence, folder: Path) -> None:
     for frame in sequence.frames:
         if frame.truth:
             path = prediction_path(folder, sequence.name, frame.name)
-            _require_size(path, image_size(path), image_size(frame.truth))
+            found, annotated = image_size(path), image_size(frame.truth)
+            if found != annotated:
+                raise size_error(frame, path, found, annotated)
 
 
 def _read_sized(path: Path, size: tuple[int, int]) -> np.ndarray:

@@ -4,24 +4,28 @@ Enters: a Source that can be opened. Leaves: the columns of amd.data.tables.MANI
 
 Rules. A source is rejected when it is no video, shows no picture, passes a limit or gives fewer than the two
 frames of a pair. A frame folder is also rejected when an image does not decode or differs in size: whoever made
-the folder can mend it. A video with a damaged or missing end is accepted with its good frames and a warning.
-`frames` counts the good frames; whoever reads an accepted row takes the first `frames` of them, and with PyAV
-where `decoder` says so: decord does not repeat damaged videos.
+the folder can mend it. A video with a damaged or missing end, or with frames lost between others, is accepted with
+its good frames and a warning. `frames` counts the good frames; whoever reads an accepted row takes the first `frames`
+of them, and with PyAV where `decoder` says so: decord does not repeat damaged videos. What decord gives is compared
+with PyAV, which reads the whole of what differs.
 """
 
 import hashlib
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from amd.config import Ingest, Shard
 from amd.data import images
 from amd.data.images import image_size
+from amd.data.ingest import decoder_check
+from amd.data.ingest.decoder_check import Sample, agrees
 from amd.data.pairs import select as pairs
 from amd.data.pairs.select import THUMBNAIL, PairFilter, pair_change, thumbnail
+from amd.data.video import animation, flaws, orientation, probe, pyav_frames
 from amd.data.video import decode as video
-from amd.data.video import probe
 from amd.data.video.decode import DecodeError, Source, read_frames
+from amd.data.video.flaws import Flaws
 from amd.data.video.probe import Probe, ProbeError
 from amd.runtime.errors import UserError
 
@@ -46,7 +50,8 @@ class Limits:
     def key(self) -> str:
         """A short hash of the limits and of the code that applies them: rows of another key do not hold."""
         digest = hashlib.sha256(repr(self).encode())
-        for file in (__file__, images.__file__, pairs.__file__, probe.__file__, video.__file__):
+        rules = (animation, decoder_check, flaws, images, orientation, pairs, probe, pyav_frames, video)
+        for file in (__file__, *(module.__file__ for module in rules)):
             digest.update(Path(file).read_bytes())
         return digest.hexdigest()[:16]
 
@@ -77,7 +82,9 @@ def examine(source: Source, limits: Limits) -> dict:
     }
     if reason := _beyond(facts, limits):
         return columns | rejected(reason)
-    found = _decode(source, limits)
+    found = _decode(source, facts, limits)
+    if "decord" in found.decoders and (found.damage or len(found.decoders) > 1 or not found.same_as_pyav(source.path)):
+        found = _decode(replace(source, decoder="pyav"), facts, limits)
     if facts.duration_s is None and facts.fps:
         columns["duration_s"] = found.frames / facts.fps
     return columns | {
@@ -95,14 +102,27 @@ class _Found:
 
     frames: int = 0
     end_s: float = 0.0  # time of the last frame
-    decoder: str | None = None
+    decoders: set[str] = field(default_factory=set)
+    sample: Sample = field(default_factory=lambda: Sample(None))  # what is compared with PyAV
+    flaws: Flaws = field(default_factory=Flaws)
     still_pairs: int = 0
     cuts: int = 0
     damage: str = ""
+    too_long: bool = False  # and left before its end
+
+    @property
+    def decoder(self) -> str | None:
+        """What gave the frames; None when there are none."""
+        return next(iter(self.decoders), None)
+
+    def same_as_pyav(self, path: Path) -> bool:
+        """Whether PyAV gives the frames of the sample; a video that is too long is rejected whoever reads it."""
+        return self.too_long or agrees(path, self.sample)
 
 
-def _decode(source: Source, limits: Limits) -> _Found:
-    found, judge = _Found(), PairFilter(limits.min_change, limits.max_change)
+def _decode(source: Source, facts: Probe, limits: Limits) -> _Found:
+    promised = facts.frames_promised or round((facts.fps or 0) * (facts.duration_s or 0))
+    found, judge = _Found(sample=Sample(promised)), PairFilter(limits.min_change, limits.max_change)
     before = None
     try:
         with closing(read_frames(source, THUMBNAIL)) as frames:
@@ -111,13 +131,15 @@ def _decode(source: Source, limits: Limits) -> _Found:
                 if before is not None:
                     judge.judge(pair_change(before, small))
                 before = small
-                found.frames, found.end_s, found.decoder = frame.index + 1, frame.timestamp, frame.decoder
+                found.frames, found.end_s = found.frames + 1, frame.timestamp
+                found.decoders.add(frame.decoder)
+                found.sample.see(frame.index, frame.image)
+                found.flaws.see(frame)
                 if found.end_s > limits.max_hours * 3600:  # longer than its container says
+                    found.too_long = True
                     break
     except DecodeError as error:
         found.damage = error.reason
-        if source.frame_names is None and found.frames:
-            found.decoder = "pyav"
     found.still_pairs, found.cuts = judge.counts["still"], judge.counts["cut"]
     return found
 
@@ -130,9 +152,9 @@ def _verdict(source: Source, facts: Probe, found: _Found, limits: Limits) -> dic
         return rejected(f"no frame decodes ({found.damage or 'the container is empty'})")
     if found.frames == 1:
         return rejected("1 frame; a pair takes 2")
-    if found.end_s > limits.max_hours * 3600:
+    if found.too_long:
         return rejected(_too_long(found.end_s, limits))
-    warnings = [_loss(source, facts, found)]
+    warnings = [_loss(source, facts, found), *found.flaws.texts()]
     if found.still_pairs == found.frames - 1:
         warnings.append("every pair is still: less changes than shard.min_change")
     return {"status": "accepted", "reason": "; ".join(warning for warning in warnings if warning)}
@@ -145,7 +167,7 @@ def _loss(source: Source, facts: Probe, found: _Found) -> str:
     if found.damage:
         return f"corrupt tail: {extent} decode ({found.damage})"
     if promised:
-        lost = promised - found.frames
+        lost = promised - found.frames - found.flaws.lost
         if lost > 1 + LOST_SHARE * promised and lost > probe.trimmed_frames(source.path):
             return f"truncated: {extent} are there"
         return ""
@@ -174,4 +196,4 @@ def _folder_facts(source: Source) -> Probe:
     first = source.path / source.frame_names[0]
     height, width = image_size(first)
     codec = first.suffix.lower().lstrip(".").replace("jpg", "jpeg")
-    return Probe(True, codec, width, height, frames_promised=len(source.frame_names))
+    return Probe(has_video=True, codec=codec, width=width, height=height, frames_promised=len(source.frame_names))

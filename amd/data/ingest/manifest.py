@@ -8,7 +8,7 @@ rules.
 import hashlib
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -27,14 +27,21 @@ VIDEO_ID = re.compile("[A-Za-z0-9_-]+")
 SAVE_EVERY = 30.0  # seconds of work that an interruption may cost
 
 
-def ingest(path: Path, ingest: Ingest, shard: Shard, previous: Path | None = None) -> list[dict]:
+def ingest(
+    path: Path,
+    ingest: Ingest,
+    shard: Shard,
+    previous: Path | None = None,
+    report: Callable[[str], None] | None = None,
+) -> list[dict]:
     """Examine every source that `path` names in a bounded process pool; rows in the order of the sources.
 
-    `previous` is the manifest of an earlier run of the same Limits.key, or does not exist yet. Rows are taken
-    from it where path, size and SHA-256 are unchanged, and it is brought up to date during the work, so that an
-    interrupted run goes on. UserError when `path` names no source.
+    `previous` is the manifest of an earlier run of the same Limits.key, or does not exist yet. Rows are taken from it
+    where path, size and SHA-256 are unchanged, and it is brought up to date during the work, so that an interrupted
+    run goes on. `report` is told what is left out (amd.data.video.sources.find_inputs). UserError when `path` names
+    no source.
     """
-    sources = {source.video_id: source for source in find_inputs(path)}
+    sources = {source.video_id: source for source in find_inputs(path, report)}
     rows = _fingerprints(sources.values(), ingest.workers)
     originals = _originals(rows)
     memory = _Memory(previous)

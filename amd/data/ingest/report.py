@@ -1,27 +1,39 @@
-"""The validation report: what was found among the inputs, in Markdown that a person reads.
+"""The validation report: what was found among the inputs, for a person to read.
 
-Enters: rows of amd.data.tables.MANIFEST. Leaves: the text of a Markdown file.
+Input: rows of amd.data.tables.MANIFEST. Output: a Markdown file's text, or the same for a terminal.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from statistics import median
+from typing import NamedTuple
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
+class _Section(NamedTuple):
+    """A part of the report: a table under a title."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: list[tuple]
+
+
 def validation_report(rows: list[dict]) -> str:
     """Counts, sizes, hours, formats and every reason, as Markdown."""
-    accepted = [row for row in rows if row["status"] == "accepted"]
-    rejected = [row for row in rows if row["status"] == "rejected"]
-    parts = [
-        "# Validation of the inputs",
-        _summary(rows, accepted, rejected),
-        _reasons("Rejected", rejected),
-        _reasons("Accepted with a warning", [row for row in accepted if row["reason"]]),
-        _distributions(accepted),
-        _accepted_table(accepted),
-    ]
+    facts = "\n".join(f"- {name}: {value}" for name, value in _facts(rows).items())
+    tables = (f"## {section.title}\n\n" + _table(section.heads, section.rows) for section in _sections(rows))
+    return "\n\n".join(["# Validation of the inputs", facts, *tables]) + "\n"
+
+
+def terminal_report(rows: list[dict], notes: Iterable[str] = ()) -> str:
+    """The same in columns, for a terminal, with `notes` on what was left out."""
+    facts = _columns([(f"{name}:", value) for name, value in _facts(rows).items()])
+    parts = ["\n".join(facts)]
+    for section in _sections(rows):
+        lines = _columns([section.heads, *section.rows])
+        parts.append("\n".join([section.title, *(f"  {line}" for line in lines)]))
+    parts += ["\n".join(_printable(note) for note in notes)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -31,10 +43,13 @@ def reason_counts(rows: Iterable[dict]) -> list[tuple[str, int]]:
     return kinds.most_common()
 
 
-def _summary(rows: list[dict], accepted: list[dict], rejected: list[dict]) -> str:
+def _facts(rows: list[dict]) -> dict[str, str]:
+    """What there is of all inputs together."""
+    accepted = [row for row in rows if row["status"] == "accepted"]
+    rejected = [row for row in rows if row["status"] == "rejected"]
     duplicates = sum(row["reason"].startswith("duplicate of ") for row in rejected)
     moving = sum(row["frames"] - 1 - row["still_pairs"] - row["cuts"] for row in accepted)
-    facts = {
+    return {
         "inputs": f"{len(rows)}: {len(accepted)} accepted, {len(rejected)} rejected ({duplicates} duplicates)",
         "hours": f"{sum(row['duration_s'] or 0 for row in accepted) / 3600:.3f} (frame folders have no clock)",
         "frames": f"{sum(row['frames'] for row in accepted)}",
@@ -42,18 +57,28 @@ def _summary(rows: list[dict], accepted: list[dict], rejected: list[dict]) -> st
         "adjacent pairs": f"{moving} moving, {sum(row['still_pairs'] for row in accepted)} still, "
         f"{sum(row['cuts'] for row in accepted)} cuts",
     }
-    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
-def _reasons(title: str, rows: list[dict]) -> str:
-    if not rows:
-        return ""
-    return f"## {title}\n\n" + _table(("input", "reason"), ((row["path"], row["reason"]) for row in rows))
+def _sections(rows: list[dict]) -> list[_Section]:
+    """The tables of the report; those without a row are left out."""
+    accepted = [row for row in rows if row["status"] == "accepted"]
+    sections = [
+        _reasons("Rejected", [row for row in rows if row["status"] == "rejected"]),
+        _reasons("Accepted with a warning", [row for row in accepted if row["reason"]]),
+        _distributions(accepted),
+        _accepted_table(accepted),
+    ]
+    return [section for section in sections if section.rows]
 
 
-def _distributions(accepted: list[dict]) -> str:
+def _reasons(title: str, rows: list[dict]) -> _Section:
+    return _Section(title, ("input", "reason"), [(row["path"], row["reason"]) for row in rows])
+
+
+def _distributions(accepted: list[dict]) -> _Section:
+    heads = ("", "values (videos)")
     if not accepted:
-        return ""
+        return _Section("", heads, [])
     edges = sorted(min(row["width"], row["height"]) for row in accepted)
     counts = {
         "size": _counts(accepted, lambda row: f"{row['width']}x{row['height']}"),
@@ -63,15 +88,12 @@ def _distributions(accepted: list[dict]) -> str:
         "rotation": _counts(accepted, lambda row: f"{row['rotation']} degrees"),
     }
     short_edge = f"{edges[0]} to {edges[-1]} px, median {median(edges):g} px"
-    rows = [("short edge", short_edge), *counts.items()]
-    return "## What the accepted ones are\n\n" + _table(("", "values (videos)"), rows)
+    return _Section("What the accepted ones are", heads, [("short edge", short_edge), *counts.items()])
 
 
-def _accepted_table(accepted: list[dict]) -> str:
-    if not accepted:
-        return ""
+def _accepted_table(accepted: list[dict]) -> _Section:
     heads = ("video", "size", "fps", "frames", "promised", "seconds", "still", "cuts", "decoder")
-    cells = (
+    cells = [
         (
             row["video_id"],
             f"{row['width']}x{row['height']}",
@@ -84,8 +106,8 @@ def _accepted_table(accepted: list[dict]) -> str:
             row["decoder"],
         )
         for row in accepted
-    )
-    return "## Accepted\n\n" + _table(heads, cells)
+    ]
+    return _Section("Accepted", heads, cells)
 
 
 def _counts(rows: list[dict], value: Callable[[dict], str]) -> str:
@@ -102,10 +124,22 @@ def _table(heads: tuple, rows: Iterable[tuple]) -> str:
 
 def _cell(value: object) -> str:
     """A value that cannot break the table: names come from strangers."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    text = _printable(value)
     for special in "\\|`*_<[":
         text = text.replace(special, f"\\{special}")
     return text
+
+
+def _columns(rows: list[tuple]) -> list[str]:
+    """Rows of cells as lines of aligned columns."""
+    cells = [[_printable(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _printable(value: object) -> str:
+    """Text that cannot play tricks on a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
 
 
 def _number(value: float | None) -> str:

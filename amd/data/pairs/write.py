@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, islice, takewhile
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 
@@ -39,7 +39,8 @@ from amd.runtime.files import atomic_path, remove_half_written, sha256
 from amd.runtime.progress import progress
 from amd.runtime.receipts import fingerprint, standing, write_sealed
 
-FORMAT = 2  # raise it when other bytes come out for the same input: older receipts then no longer count
+FORMAT = 3  # raise it when other bytes come out for the same input: older receipts then no longer count
+OURS = re.compile(r"[A-Za-z0-9_-]+(-\d{5}\.tar|\.json)")  # names of shards and receipts
 
 # Colour at full size: a frame that was shrunk has colour detail in every pixel, which 4:2:0 would halve.
 SUBSAMPLING = "444"
@@ -127,13 +128,14 @@ def _write_tables(folder: Path, receipts: list[Receipt]) -> None:
 
 
 def _keep_only(folder: Path, receipts: Iterable[Receipt]) -> None:
-    """Remove every shard, receipt and half-written file that the receipts do not account for."""
+    """Remove every shard and receipt that the receipts do not account for, and half-written files."""
     kept = {folder / row.shard for receipt in receipts for row in receipt.shards}
     kept |= {_receipt_path(folder, receipt.video_id) for receipt in receipts}
-    for pattern in ("*.tar", "videos/*.json", ".*.part", "videos/.*.part"):
-        for path in folder.glob(pattern):
-            if path not in kept:
-                path.unlink()
+    for path in [*folder.glob("*.tar"), *folder.glob("videos/*.json")]:
+        if path not in kept and OURS.fullmatch(path.name):
+            path.unlink()
+    for place in (folder, folder / "videos"):
+        remove_half_written(place)
 
 
 def _receipt_path(folder: Path, video_id: str) -> Path:
@@ -248,8 +250,8 @@ class _Video:
         """The frames that the manifest counted; a reason when there are fewer, or more that are broken."""
         shard, counted = self.job.shard, self.job.row["frames"]
         try:
-            with closing(read_frames(self.job.source, shard.short_edge, shard.fps)) as frames:
-                yield from takewhile(lambda frame: frame.index < counted, frames)
+            with closing(read_frames(self.job.source, shard.short_edge, shard.fps, counted)) as frames:
+                yield from frames
         except DecodeError as error:
             self.reason = str(error)
 

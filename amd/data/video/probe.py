@@ -8,7 +8,7 @@ and addresses, and a downloaded "video" may be one.
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,10 +19,14 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from amd.data.video.animation import AnimationError, AnimationFacts, animation_facts, needs_pillow
+from amd.data.video.orientation import Orientation, orientation_of
 from amd.runtime.errors import UserError
 
-# Demuxers by FFmpeg's names; the audio formats only so that they are recognised as sound.
-FORMATS = "mov,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,asf,flv,ogg,mp3,wav,flac,aac"
+# Demuxers by FFmpeg's names, none of which opens another file or address; the audio formats only so that they are
+# recognised as sound.
+FORMATS = "mov,matroska,webm,avi,gif,apng,mpegts,mpeg,mpegvideo,asf,flv,ogg,mxf,ivf,yuv4mpegpipe,rm,dv,mp3,wav,flac,aac"
+PICTURES, AVI = "pictures", "avi"
 SAFE = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 
 
@@ -39,10 +43,12 @@ class Probe:
     """Facts of the best video stream; of a file without one, `has_video` is False and the rest is empty."""
 
     has_video: bool
+    container: str = ""  # FFmpeg's name of the format; PICTURES of an animation that Pillow reads
     codec: str = ""
     width: int = 0  # pixels as displayed: after rotation, pixels taken as square
     height: int = 0
-    rotation: int = 0  # degrees clockwise that the container asks for: 0, 90, 180 or 270
+    rotation: int = 0  # degrees clockwise that the container asks for, after mirroring: 0, 90, 180 or 270
+    mirrored: bool = False  # left to right, before the rotation
     fps: float | None = None
     frames_promised: int | None = None  # None: the container does not count (Matroska, WebM, MPEG-TS)
     duration_s: float | None = None
@@ -50,20 +56,21 @@ class Probe:
 
 def probe(path: Path) -> Probe:
     """Read the facts of a video file; ProbeError when it is not a readable container."""
+    if needs_pillow(path):
+        return _probe_animation(path)
     with open_container(path) as container:
         stream = best_video(container)
         if stream is None or stream.width == 0 or stream.height == 0:
             return Probe(has_video=False)
-        rotation = _rotation(container, stream)
-        width, height = stream.width, stream.height
-        if rotation % 180:
-            width, height = height, width
+        orientation, (width, height) = _as_displayed(container, stream)
         return Probe(
             has_video=True,
+            container=container.format.name,
             codec=stream.codec.canonical_name,
             width=width,
             height=height,
-            rotation=rotation,
+            rotation=orientation.degrees,
+            mirrored=orientation.mirrored,
             fps=_number(stream.average_rate or stream.guessed_rate),
             frames_promised=stream.frames or None,
             duration_s=_duration(container, stream),
@@ -76,19 +83,31 @@ def frame_times(path: Path) -> np.ndarray:
     From the packets, not the decoders: decord's times are garbage where a container has no presentation
     times (AVI), and PyAV's come out of order there. Of a damaged file, what is readable.
     """
+    if needs_pillow(path):
+        return np.array(_animation(path).times)
     with open_container(path) as container:
         stream = best_video(container)
         if stream is None:
             return np.zeros(0)
-        times = [(packet.pts, packet.dts) for packet in _packets(container, stream) if not packet.is_discard]
-        unshown = any(shown is None for shown, _ in times)
-        ticks = [decoded if unshown else shown for shown, decoded in times]
-        known = np.array(sorted(tick for tick in ticks if tick is not None), dtype=np.float64)
+        ticks, _ = _ticks(container, stream)
+        known = np.array(ticks, dtype=np.float64)
         return (known - known[:1]) * float(stream.time_base)
+
+
+def presentation_ticks(path: Path) -> list[int] | None:
+    """Each frame's presentation time in ticks of its stream, in order; None where the container has none.
+
+    AVI never has: what FFmpeg says of it is counted from the packets.
+    """
+    with open_container(path) as container:
+        ticks, shown = _ticks(container, best_video(container))
+        return ticks if shown and container.format.name != AVI else None
 
 
 def trimmed_frames(path: Path) -> int:
     """How many of the promised frames an edit list hides; a player shows none of them."""
+    if needs_pillow(path):
+        return 0
     with open_container(path) as container:
         stream = best_video(container)
         return 0 if stream is None else sum(packet.is_discard for packet in _packets(container, stream))
@@ -128,13 +147,48 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Pack
         return
 
 
-def _rotation(container: InputContainer, stream: VideoStream) -> int:
-    """Clockwise degrees for an upright picture; FFmpeg attaches the matrix to frames, so one is decoded."""
+def _ticks(container: InputContainer, stream: VideoStream) -> tuple[list[int], bool]:
+    """The sorted times of the shown packets, and whether they are presentation times or, failing those, decoding's."""
+    times = [(packet.pts, packet.dts) for packet in _packets(container, stream) if not packet.is_discard]
+    shown = all(presented is not None for presented, _ in times)
+    ticks = [presented if shown else decoded for presented, decoded in times]
+    return sorted(tick for tick in ticks if tick is not None), shown
+
+
+def _as_displayed(container: InputContainer, stream: VideoStream) -> tuple[Orientation, tuple[int, int]]:
+    """How the picture is turned, and its width and height then.
+
+    FFmpeg attaches the display matrix to frames, so one is decoded: the first that can be.
+    """
+    orientation = Orientation()
+    with suppress(av.FFmpegError):
+        for packet in container.demux(stream):
+            with suppress(av.FFmpegError, ValueError):
+                if frames := packet.decode():
+                    orientation = orientation_of(frames[0])
+                    break
+    return orientation, orientation.size(stream.width, stream.height)
+
+
+def _probe_animation(path: Path) -> Probe:
+    facts = _animation(path)
+    return Probe(
+        has_video=True,
+        container=PICTURES,
+        codec=facts.codec,
+        width=facts.width,
+        height=facts.height,
+        fps=len(facts.times) / facts.duration_s,
+        frames_promised=len(facts.times),
+        duration_s=facts.duration_s,
+    )
+
+
+def _animation(path: Path) -> AnimationFacts:
     try:
-        frame = next(container.decode(stream), None)
-    except (av.FFmpegError, ValueError):
-        return 0
-    return 0 if frame is None else -round(frame.rotation / 90) * 90 % 360
+        return animation_facts(path)
+    except AnimationError as error:
+        raise ProbeError(path, str(error)) from None
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:

@@ -1,8 +1,9 @@
 """Which sources a path names: video files, frame folders, or the lines of a split file.
 
-Enters: a path from a user. Leaves: sources in a fixed order, each with an id of its own. What plainly cannot
+Input: a path from a user. Output: sources in a fixed order, each with an id of its own. What plainly cannot
 be read (a link loop, a locked folder, a bad line) is a source too, with its `problem`, so that it is reported
-and stops nothing.
+and stops nothing. Of a folder, files of other formats and what `amd segment` made are left out, and that is said.
+An image that moves (WebP, AVIF, PNG) is a video.
 
 A split file (.txt, UTF-8) has a line per video. A line that as a whole names an existing file or folder means
 all of it, blanks and all. Otherwise it is a folder, blank space, and the names of its frames in order; of a
@@ -12,30 +13,47 @@ the split file's own folder. Frame names are plain file names, without separator
 
 import hashlib
 import re
+import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from amd.data.video import animation
+from amd.data.video.animation import is_animated
 from amd.data.video.decode import Source
 from amd.runtime.errors import UserError
+from amd.runtime.files import read_json
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".gif", ".m4v", ".mpg", ".ts"})
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".webp"})
+VIDEO_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mkv", ".webm", ".avi", ".divx", ".gif", ".mpg",
+    ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".ts", ".m2ts", ".mts", ".wmv", ".asf", ".flv", ".ogv", ".ogm",
+    ".mxf", ".ivf", ".y4m", ".rm", ".rmvb", ".dv",
+})  # fmt: skip
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".dib", ".webp",
+    ".avif", ".tif", ".tiff", ".tga", ".jp2", ".j2k", ".jpx", ".jpf",
+})  # fmt: skip
+RECEIPT = "receipt.json"  # in every folder that `amd segment` makes
+NAMED = 5  # files or folders in a note; the others are counted
 SLUG_LENGTH = 48  # characters of a path that stay readable in a video id
 
 
-def find_inputs(path: Path) -> list[Source]:
+def find_inputs(path: Path, report: Callable[[str], None] | None = None) -> list[Source]:
     """Find the sources that `path` names; see the module's text for the rules.
 
-    Folders are searched recursively, hidden names left out. UserError when `path` does not exist, is a split
-    file that cannot be read, or names nothing at all.
+    Folders are searched recursively, hidden names left out. `report` is told in a line what else is left out; by
+    default on stderr. UserError when `path` does not exist, is a split file that cannot be read, or names nothing at
+    all.
     """
     path = Path(path)
     if not _exists(path):
         raise UserError(f"{path}: no such file or folder; give a video, a folder of videos or a split file")
     if path.is_dir():
-        sources = list(_walk(path, path, frozenset(), {}))
+        search = _Search(path)
+        sources = list(search.sources(path))
+        for note in search.notes():
+            (report or _say)(note)
     elif path.suffix.lower() == ".txt":
         sources = list(_split_lines(path))
     else:
@@ -62,35 +80,78 @@ def natural_key(name: str) -> tuple:
     return [(int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in parts], name
 
 
-def _walk(folder: Path, root: Path, above: frozenset[Path], seen: dict[Path, Path]) -> Iterator[Source]:
-    """Sources of a folder and of the folders in it.
+class _Search:
+    """One search of a folder and of the folders in it."""
 
-    `above` has the real folders that hold this one, `seen` all that were read, each with the path by which.
-    """
-    name = _relative(folder, root)
-    real = folder.resolve()
-    if real in above:
-        yield _source(folder, name, (), "a symbolic link that leads back to a folder around it")
-        return
-    if real in seen:
-        yield _source(folder, name, (), f"a symbolic link to {seen[real]}, which is read already")
-        return
-    seen[real] = folder
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.seen: dict[Path, Path] = {}  # real folders that were read, each with the path by which
+        self.results: list[str] = []  # folders that amd segment made
+        self.others: list[str] = []  # files of other formats
+
+    def sources(self, folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Source]:
+        """The sources in a folder; `above` has the real folders that hold it."""
+        name = _relative(folder, self.root)
+        real = folder.resolve()
+        if real in above:
+            yield _source(folder, name, (), "a symbolic link that leads back to a folder around it")
+            return
+        if real in self.seen:
+            yield _source(folder, name, (), f"a symbolic link to {self.seen[real]}, which is read already")
+            return
+        if folder != self.root and is_result(folder):
+            self.results.append(name)
+            return
+        self.seen[real] = folder
+        try:
+            children = sorted(folder.iterdir(), key=lambda child: natural_key(child.name))
+            folders = {child for child in children if child.is_dir()}
+        except OSError as error:
+            yield _source(folder, name, (), f"the folder is not readable ({error.strerror})")
+            return
+        shown = [child for child in children if not child.name.startswith(".")]
+        images = [child for child in shown if child not in folders and _is_image(child)]
+        if images:
+            yield _source(folder, name, tuple(image.name for image in images))
+        known = {*images}
+        for child in shown:
+            if child in folders:
+                yield from self.sources(child, above | {real})
+            elif child not in known:
+                yield from self._file(child)
+
+    def _file(self, path: Path) -> Iterator[Source]:
+        """The source that a file is which is no image."""
+        if path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
+            yield _source(path, _relative(path, self.root))
+        else:
+            self.others.append(_relative(path, self.root))
+
+    def notes(self) -> Iterator[str]:
+        """What was left out, a line for each reason."""
+        if self.results:
+            yield f"{self.root}: left out {_count(self.results, 'folder')} made by amd segment: {_named(self.results)}"
+        if self.others:
+            yield f"{self.root}: left out {_count(self.others, 'file')} of other formats: {_named(self.others)}"
+
+
+def is_result(folder: Path) -> bool:
+    """Whether `amd segment` made a folder: its receipt lies in it."""
     try:
-        children = sorted(folder.iterdir(), key=lambda child: natural_key(child.name))
-        folders = {child for child in children if child.is_dir()}
-    except OSError as error:
-        yield _source(folder, name, (), f"the folder is not readable ({error.strerror})")
-        return
-    shown = [child for child in children if not child.name.startswith(".")]
-    frames = [child.name for child in shown if child.suffix.lower() in IMAGE_SUFFIXES and child not in folders]
-    if frames:
-        yield _source(folder, name, tuple(frames))
-    for child in shown:
-        if child in folders:
-            yield from _walk(child, root, above | {real}, seen)
-        elif child.suffix.lower() in VIDEO_SUFFIXES:
-            yield _source(child, _relative(child, root))
+        receipt = read_json(folder / RECEIPT) if (folder / RECEIPT).is_file() else None
+    except (UserError, OSError, RecursionError):
+        return False
+    return isinstance(receipt, dict) and isinstance(receipt.get("key"), dict) and "path" in receipt["key"]
+
+
+def is_one_image(path: Path) -> bool:
+    """Whether a file is an image that does not move, by its name and its header."""
+    return path.is_file() and _is_image(path)
+
+
+def _is_image(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in IMAGE_SUFFIXES and not (suffix in animation.SUFFIXES and path.is_file() and is_animated(path))
 
 
 def _split_lines(split: Path) -> Iterator[Source]:
@@ -123,10 +184,10 @@ def _whole(path: Path, line: str, where: str) -> Source:
     if not path.is_dir():
         return _source(path, line)
     try:
-        names = [child.name for child in path.iterdir() if not child.name.startswith(".")]
+        names = [child.name for child in path.iterdir() if not child.name.startswith(".") and _is_image(child)]
     except OSError as error:
         return _source(path, line, (), f"{where}: the folder is not readable ({error.strerror})")
-    frames = sorted((name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+    frames = sorted(names, key=natural_key)
     return _source(path, line, tuple(frames), "" if frames else f"{where}: no images in this folder")
 
 
@@ -173,6 +234,20 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _count(names: list[str], noun: str) -> str:
+    return f"{len(names)} {noun}{'s' * (len(names) != 1)}"
+
+
+def _named(names: list[str]) -> str:
+    """The first of some names, which come from strangers, and how many more there are."""
+    shown = ", ".join("".join(letter if letter.isprintable() else "?" for letter in name) for name in names[:NAMED])
+    return shown + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+
+
+def _say(note: str) -> None:
+    print(note.encode(errors="replace").decode(), file=sys.stderr)
 
 
 def _formats() -> str:

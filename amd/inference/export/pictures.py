@@ -29,11 +29,11 @@ def _pictures(folder: str, write: Callable[[Path, MaskedFrame], None]) -> Callab
 
 
 def _scaled(frame: MaskedFrame, kind: type[np.unsignedinteger]) -> np.ndarray:
-    return np.rint(np.clip(frame.soft, 0, 1) * np.float64(np.iinfo(kind).max)).astype(kind)
+    return np.rint(np.clip(np.asarray(frame.soft), 0, 1) * np.float64(np.iinfo(kind).max)).astype(kind)
 
 
 masks = _pictures("masks", lambda path, frame: write_mask(path, frame.mask))
 soft = _pictures("soft", lambda path, frame: write_labels(path, _scaled(frame, np.uint8)))
 soft16 = _pictures("soft16", lambda path, frame: write_deep(path, _scaled(frame, np.uint16)))
-objects = _pictures("objects", lambda path, frame: write_labels(path, frame.ids, PALETTE))
+objects = _pictures("objects", lambda path, frame: write_labels(path, np.asarray(frame.ids), PALETTE))
 rgba = _pictures("rgba", lambda path, frame: write_image(path, cut_out(frame)))

@@ -1,0 +1,60 @@
+"""Settings of the main way from a real video to masks: motion evidence, appearance fitted to it, both fused."""
+
+from pydantic import Field
+
+from amd.config.pipeline import Adapt, Model, Objective
+from amd.config.section import Section
+from amd.config.transfer import Crf
+
+# From scratch for every video: the network is small, and sees frames as small as the evidence.
+APPEARANCE = Model(
+    backbone="unet", segments=2, output_stride=1, dropout=0.0, motion="small", motion_height=64, motion_width=64
+)
+FIT = Adapt(
+    iterations=150,
+    pairs=4,
+    objective=Objective(view_synthesis=0.0, evidence=1.0),
+    affine=0.15,
+    short_edge=120,
+    crop=None,
+    learning_rate=4e-3,
+    schedule="one_cycle",
+    weight_decay=1e-4,
+    batch_norm="adapt",
+    gap=1,
+    precision="auto",
+    runner="processes",
+    workers=1,
+    threads=2,
+    timeout_s=1800.0,
+    retries=1,
+    seed=0,
+)
+SMOOTHING = Crf(
+    iterations=5,
+    position_weight=0.0,  # the colour kernel is enough
+    position_sigma=1.0,
+    colour_weight=4.0,
+    colour_position_sigma=17.0,
+    colour_sigma=5.0,
+)
+
+
+class Confidence(Section):
+    """When a video, or one of its frames, has no object that is sure enough to be shown (amd.inference.confidence)."""
+
+    largest_area: float = Field(default=0.6, gt=0, le=1)  # share of the frame: more than this is the scene itself
+    least_decided: float = Field(default=0.5, ge=0, le=1)
+    least_agreement: float = Field(default=0.3, ge=0, le=1)
+
+
+class Fused(Section):
+    """The whole method for one video (amd.inference.fused)."""
+
+    frames: int = Field(default=100, ge=2)  # that appearance is fitted to, spread over the video
+    short_edge: int = Field(default=120, ge=16)  # at which evidence and appearance are joined and smoothed
+    appearance: float = Field(default=0.5, ge=0, le=1)  # its weight beside the evidence's
+    crf: Crf | None = SMOOTHING
+    confidence: Confidence = Confidence()
+    model: Model = APPEARANCE
+    fit: Adapt = FIT

@@ -1,0 +1,196 @@
+"""Evidence and appearance joined into one mask, and the whole method for a video with evidence that is known."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from amd.config.fused import FIT, Confidence, Fused
+from amd.evaluation.baselines import flow_outliers
+from amd.inference.fused import FrameMask, Sample, flow_video, segment_video
+from amd.inference.fusion import fuse, mean_of, resized, small_size
+from amd.inference.spool import Spool
+
+PLAIN = Fused(crf=None, short_edge=24)
+QUICK = Fused(
+    frames=8,
+    short_edge=24,
+    crf=None,
+    fit=FIT.model_copy(update={"iterations": 60, "pairs": 2, "short_edge": 24, "precision": "float32", "threads": 1}),
+)
+
+
+def picture(number: int, height: int = 48, width: int = 72) -> tuple[np.ndarray, np.ndarray]:
+    """A frame with a red box on grey noise that moves with the number, and the box's mask."""
+    image = np.random.default_rng(number).integers(90, 130, (height, width, 3), dtype=np.uint8)
+    mask = np.zeros((height, width), bool)
+    left = 6 + (2 * number) % 40
+    mask[14:34, left : left + 20] = True
+    image[mask] = (220, 40, 40)
+    return image, mask
+
+
+class Known:
+    """Evidence that is known, at half of the size, a frame late as that of a network is; and how often it was asked."""
+
+    def __init__(self, evidence: Callable[[int], np.ndarray]) -> None:
+        self.evidence = evidence
+        self.asked = 0
+
+    def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        count = 0
+        for count, _ in enumerate(frames, 1):
+            if count > 1:
+                yield self.of(count - 2)
+        if count:
+            yield self.of(count - 1)
+
+    def of(self, number: int) -> np.ndarray:
+        self.asked += 1
+        return resized(self.evidence(number).astype(np.float32), (24, 36))
+
+
+def run(frames: int, observe: Known, settings: Fused = QUICK, method: str = "fused") -> list[FrameMask]:
+    return list(segment_video(lambda: (picture(n)[0] for n in range(frames)), observe, settings, method))
+
+
+def overlap(found: list[FrameMask]) -> float:
+    truth = np.stack([picture(number)[1] for number in range(len(found))])
+    masks = np.stack([frame.mask for frame in found])
+    return float((masks & truth).sum() / (masks | truth).sum())
+
+
+def half_seen(number: int) -> np.ndarray:
+    """Evidence that misses the box in one frame of three, and that holds a piece of the scene in another."""
+    evidence = picture(number)[1] * 0.9
+    if number % 3 == 0:
+        evidence[:] = 0.4
+    elif number % 3 == 1:
+        evidence[40:, 50:] = 0.9
+    return evidence
+
+
+def test_the_mean_of_opinions_by_hand() -> None:
+    opinions = [(1.0, np.full((2, 3), 0.2, np.float32)), (3.0, np.full((4, 6), 0.8, np.float32))]
+    assert mean_of(opinions).shape == (4, 6)
+    assert np.allclose(mean_of(opinions), (0.2 + 3 * 0.8) / 4)
+    soft = fuse(opinions, np.zeros((48, 72, 3), np.uint8), PLAIN)
+    assert soft.shape == (48, 72)
+    assert soft.dtype == np.float32
+    assert np.allclose(soft, 0.65)
+
+
+def test_the_crf_takes_a_mask_to_the_images_edge() -> None:
+    image, truth = picture(3)
+    shifted = np.roll(truth, 3, axis=1) * 0.8 + 0.1
+    area = lambda settings: (fuse([(1.0, shifted.astype(np.float32))], image, settings) > 0.5) != truth
+    without, smoothed = area(Fused(crf=None, short_edge=48)), area(Fused(short_edge=48))
+    assert smoothed.sum() < 0.5 * without.sum()
+
+
+def test_small_sizes_keep_the_shape_and_never_enlarge() -> None:
+    assert small_size((480, 854, 3), 120) == (120, 214)
+    assert small_size((1920, 1080), 120) == (213, 120)
+    assert small_size((50, 60), 120) == (50, 60)
+    assert resized(np.arange(12, dtype=np.float32).reshape(2, 6), (1, 3)).tolist() == [[3.5, 5.5, 7.5]]
+
+
+@pytest.mark.parametrize(("method", "least", "most"), [("motion", 0.5, 0.75), ("amd", 0.8, 1), ("fused", 0.8, 1)])
+def test_appearance_mends_what_evidence_misses(method: str, least: float, most: float) -> None:
+    found = run(10, Known(half_seen), method=method)
+    assert len(found) == 10
+    assert all(frame.confidence.sure for frame in found)
+    assert least < overlap(found) <= most
+    for number, frame in enumerate(found):
+        assert np.array_equal(frame.image, picture(number)[0])
+        assert frame.soft.shape == frame.mask.shape == (48, 72)
+
+
+def test_the_same_video_gives_the_same_masks() -> None:
+    torch.manual_seed(1)
+    first = run(4, Known(half_seen))
+    torch.manual_seed(2)
+    second = run(4, Known(half_seen))
+    assert all(np.array_equal(a.soft, b.soft) for a, b in zip(first, second, strict=True))
+
+
+def test_evidence_is_computed_once_whatever_the_length() -> None:
+    observe = Known(lambda number: picture(number)[1])
+    assert len(run(20, observe, method="motion")) == 20
+    assert observe.asked == 20
+
+
+@pytest.mark.parametrize("frames", [1, 8, 9, 40, 333])
+def test_a_sample_is_spread_evenly_over_any_length(frames: int) -> None:
+    sample = Sample(8, 24)
+    images = [np.full((48, 72, 3), number % 256, np.uint8) for number in range(frames)]
+    assert all(seen is image for seen, image in zip(sample.watch(images), images, strict=True))
+    numbers = list(sample.images)
+    assert numbers == list(range(0, frames, sample.stride))
+    assert min(frames, 5) <= len(numbers) <= 8
+    for number, image in sample.images.items():
+        assert image.shape == (24, 36, 3)
+        assert (image == number % 256).all()
+
+
+def test_the_spool_gives_back_what_was_added() -> None:
+    maps = np.random.default_rng(0).random((5, 6, 7), dtype=np.float32)
+    with Spool() as spool:
+        for number, values in enumerate(maps):
+            spool.add(values)
+            assert np.abs(spool[number] - values).max() <= 0.5 / 255 + 1e-6
+        assert len(spool) == 5
+        assert np.abs(spool[1] - maps[1]).max() <= 0.5 / 255 + 1e-6
+        with pytest.raises(IndexError):
+            spool[5]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "reason"),
+    [
+        (lambda number: np.zeros((48, 72)), "nothing moves on its own"),
+        (lambda number: np.ones((48, 72)), "of the frame would be masked"),
+        (lambda number: np.roll(np.eye(48, 72) > 0, 7 * number, 1), "nothing moves on its own"),
+    ],
+)
+def test_a_video_without_an_object_gets_empty_masks_and_one_line(evidence: Callable, reason: str) -> None:
+    observe = Known(evidence)
+    found = run(6, observe)
+    assert len(found) == 6
+    for frame in found:
+        assert not frame.mask.any()
+        assert reason in frame.confidence.reason
+        assert "\n" not in frame.confidence.reason
+
+
+def test_a_frame_that_would_be_masked_all_over_is_refused_alone() -> None:
+    flooded = lambda number: np.ones((48, 72)) if number == 5 else picture(number)[1]
+    found = run(8, Known(flooded), method="motion")
+    assert [frame.confidence.sure for frame in found] == [number != 5 for number in range(8)]
+    assert not found[5].mask.any()
+    assert overlap(found[:5]) > 0.8
+
+
+def test_one_frame_has_no_motion() -> None:
+    found = run(1, Known(lambda number: np.zeros((48, 72))))
+    assert len(found) == 1
+    assert not found[0].mask.any()
+    assert found[0].confidence.reason
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_the_floor_is_the_baselines_mask_of_every_frame(frames: int) -> None:
+    images = [picture(number)[0] for number in range(frames)]
+    found = list(flow_video(images))
+    assert all(image is given for (image, _), given in zip(found, images, strict=True))
+    for number, (image, mask) in enumerate(found):
+        other = number + 1 if number + 1 < frames else number - 1
+        expected = flow_outliers(image, images[other]) if other >= 0 else np.zeros((48, 72), bool)
+        assert np.array_equal(mask, expected)
+
+
+def test_limits_are_settings() -> None:
+    lenient = QUICK.model_copy(update={"confidence": Confidence(largest_area=1.0, least_decided=0, least_agreement=0)})
+    found = run(4, Known(lambda number: np.ones((48, 72))), lenient, "motion")
+    assert all(frame.mask.all() for frame in found)
