@@ -5,8 +5,8 @@ still is a process group of its own, which crashes, is timed out and is ended al
 a request is the run's arguments, environment and folder, with its output and a link; over the link come the group's
 number and then the exit status, and when this side of it closes, also because the process was killed, the group ends.
 
-By hand, for Python's own forkserver, tried in its place in one run, starts no faster (1.07 s of processor time a video
-against 0.99, the work alone 0.68; 1.9 s more where a flow is the main program, which every child imports again), and
+By hand: Python's own forkserver, tried in its place in one run, starts as fast (1.0 s of processor time a video with
+either, the work alone 0.67), but 1.9 s slower where a flow is the main program, which every child imports again; and
 when it is killed it loses the exit status of what runs and fails the next start, which tests of kills forbid.
 
 Linux only: elsewhere `Zygote.run` always says Unserved.
