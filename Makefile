@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -17,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Tests run on every core at once: one thread each.
 test test-fast: export OMP_NUM_THREADS := 1
 
-.PHONY: run test test-fast bench faults fuzz lint services services-stop clean
+.PHONY: run test test-fast bench faults fuzz lint docs services services-stop clean
 
 run: $(VENV)/.run
 	python -m stages.prepare
@@ -52,6 +53,11 @@ lint: $(VENV)/.dev
 	ruff format --check .
 	ruff check .
 	lint-imports
+
+# The documentation as a site, .amd/site; fails on a broken link, picture, table or name.
+docs: $(VENV)/.dev
+	mkdocs build --strict --quiet
+	@test "$$(find docs -name '*.md' -exec cat {} + | wc -w)" -le 12000 || { echo "docs/ has more than 12,000 words"; exit 2; }
 
 # The pip that Python brings takes half as long again, but does where there is no other.
 $(BIN)/python:

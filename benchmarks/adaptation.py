@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,15 +22,13 @@ from amd.data.synthetic.clips import make_corpus
 from amd.models.amd import AMD
 from amd.models.inference import soft_masks
 from amd.models.precision import fastest_precision
+from amd.runtime.processes import Programs
 from amd.training.adaptation import adapt, clip_of, pairs_apart
 from amd.training.losses import view_synthesis_loss
 from benchmarks.clips import frames
 from benchmarks.limits import name
 from benchmarks.measure import Row, Setting, compared, goal, in_turn
 from benchmarks.workloads import architecture, checkpoint, floats, pairs, sane_model
-
-if TYPE_CHECKING:
-    from flows.processes import Programs
 
 STEPS_SHARE = 0.95  # of the time is in training steps
 TWO_AT_ONCE = 1.8  # times one after the other, on two cores
@@ -121,8 +118,7 @@ def growth_with_frames(setting: Setting, model: AMD, settings: Adapt, size: tupl
 
 def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]:
     """A video of a fan-out, and two at once."""
-    from flows.processes import Programs  # here: Prefect takes seconds to import
-    from flows.runners import GRACE_S, PROGRAM
+    from flows.runners import GRACE_S, PROGRAM  # here: Prefect takes seconds to import
 
     corpus = load_profile("quickstart").corpus
     root = setting.scratch / "corpus"
@@ -161,7 +157,7 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
     )
 
 
-def run_programs(programs: "Programs", scratch: Path, sequences: list[str], run: int) -> None:
+def run_programs(programs: Programs, scratch: Path, sequences: list[str], run: int) -> None:
     """Every sequence at once, as flows.adapt does them."""
     from flows.runners import command, devices, share
 

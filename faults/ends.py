@@ -2,8 +2,8 @@
 
 import signal
 
+from amd.runtime.processes import signal_group
 from faults.trial import Trial
-from faults.workspace import signal_group
 
 WORK_S = 1.0  # a worker of the tiny project lives little longer
 
@@ -61,7 +61,7 @@ def flow_terminated(trial: Trial) -> None:
 def _signalled(trial: Trial, number: signal.Signals) -> None:
     trial.start()
     trial.wait_for_moment()
-    signal_group(trial.process, number)
+    signal_group(trial.process.pid, number)
 
 
 def _in_flow(trial: Trial) -> None:

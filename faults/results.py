@@ -18,7 +18,7 @@ from filelock import lock_descriptor
 from ruamel.yaml import YAML
 from safetensors import safe_open
 
-from amd.runtime.files import SEAL
+from amd.runtime.receipts import SEAL
 
 Results = dict[str, str]  # path to hash
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from faults.workspace import MARKER, Workspace, signal_group
+from amd.runtime.processes import signal_group
+from faults.workspace import MARKER, Workspace
 
 HOST = "127.0.0.1"
 START_S = 180.0  # MLflow's and Prefect's servers take tens of seconds on a busy machine
@@ -49,7 +50,7 @@ class Server:
 
     def stop(self) -> None:
         """Kill it and its workers."""
-        signal_group(self.process, signal.SIGKILL)
+        signal_group(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def restart(self) -> None:

@@ -7,7 +7,6 @@ which can be filled without harm to others.
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -211,9 +210,3 @@ def _run(made: Workspace, command: Sequence[str], name: str) -> None:
     status = made.start(command, log).wait()
     if status != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {status}:\n{log.read_text(errors='replace')[-3000:]}")
-
-
-def signal_group(process: subprocess.Popen, number: signal.Signals) -> None:
-    """Send a signal to a command and to all that is in its process group."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)

@@ -24,9 +24,10 @@ from prefect.states import State
 
 from amd.config import load_params
 from amd.runtime.errors import UserError
-from amd.runtime.files import json_hash, read_json, run_lock, write_json, write_text
+from amd.runtime.files import read_json, run_lock, write_json, write_text
 from amd.runtime.logs import logged
-from flows.processes import Programs
+from amd.runtime.processes import Programs
+from amd.runtime.receipts import fingerprint
 from flows.tasks import run_program
 
 GRACE_S = 10.0
@@ -98,7 +99,7 @@ def _score_all(places: dict[str, str], checkpoint: Path, out: Path) -> dict[str,
     results = {}
     with Programs(GRACE_S) as programs:
         for name, root in places.items():
-            folder = out / json_hash([name, str(Path(root).resolve())])[:8]
+            folder = out / fingerprint([name, str(Path(root).resolve())])[:8]
             state = score_one(name, root, checkpoint, folder, programs, return_state=True)
             results[name] = (state, read_json(folder / "scores.json") if state.is_completed() else None)
     return results
@@ -147,4 +148,4 @@ def _falls(rows: list[dict[str, Any]], most: float) -> Iterator[str]:
 
 def _protocol(scores: dict) -> str:
     """A hash of what was scored how: scores of another one do not compare."""
-    return json_hash([scores["protocol"], sorted(scores["sequences"])])[:16]
+    return fingerprint([scores["protocol"], sorted(scores["sequences"])])[:16]

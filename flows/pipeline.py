@@ -27,7 +27,7 @@ from prefect.runtime import flow_run
 
 from amd.runtime.errors import UserError, exit_on_user_error
 from amd.runtime.logs import logged
-from amd.runtime.processes import process_group
+from amd.runtime.processes import program_group
 from flows.server import prefect_server
 from stages.prepare import prepare
 from stages.project import open_project
@@ -82,7 +82,7 @@ def reproduce(stage: str, force: bool, environment: dict[str, str]) -> None:
     logger, tail = get_run_logger(), deque(maxlen=TAIL)
     command = (*DVC, "repro", "--single-item", *(["--force"] if force else []), "--", stage)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    with process_group(command, GRACE_S, env=environment, **pipes) as process:
+    with program_group(command, GRACE_S, env=environment, **pipes) as process:
         for line in filter(None, map(str.rstrip, process.stdout)):
             print(line, flush=True)
             logger.info(line)

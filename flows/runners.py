@@ -5,7 +5,7 @@ All three run the program flows.programs.adapt_video in a process group of its o
 output in the video's log. Workers elsewhere need the project at the same path (a shared file system), and servers
 that they can reach for PREFECT_API_URL and MLFLOW_TRACKING_URI.
 
-  processes   threads of the flow wait for programs, which one process forks (flows.zygote); they end with the flow
+  processes   threads of the flow wait for programs, forked by one process (amd.runtime.zygote), which end with it
   dask        DASK_SCHEDULER_ADDRESS names the cluster, else one of `adapt.workers` processes is made on this machine;
               a video whose worker dies is given to another worker
   pool        a run of the deployment adapt-video a video; a run whose worker is lost is given up after adapt.timeout_s
@@ -39,8 +39,8 @@ from amd.config import Adapt
 from amd.data.benchmarks.davis import Sequence
 from amd.runtime.errors import UserError
 from amd.runtime.logs import PIPELINE_VARIABLE, STAGE_VARIABLE
+from amd.runtime.processes import Programs
 from amd.runtime.tracking import RUN_VARIABLE
-from flows.processes import Programs
 from flows.tasks import run_program
 from stages.receipts import read_receipt
 

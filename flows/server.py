@@ -23,7 +23,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from amd.runtime.errors import UserError
-from amd.runtime.processes import process_group
+from amd.runtime.processes import program_group
 from amd.runtime.store import require_answer
 
 HOST = "127.0.0.1"
@@ -57,7 +57,7 @@ def prefect_server() -> Iterator[None]:
         log = stack.enter_context(LOG.open("w"))
         command = (*program, *spared)
         output = {"stdout": log, "stderr": subprocess.STDOUT}
-        process = stack.enter_context(process_group(command, GRACE_S, env=RECORDER | os.environ, **output))
+        process = stack.enter_context(program_group(command, GRACE_S, env=RECORDER | os.environ, **output))
         _wait_until_healthy(url, process)
         stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
         stack.callback(_send_the_rest)

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.runtime import task_run
 from prefect.states import Completed, Failed, State
 
-from flows.processes import Programs
+from amd.runtime.processes import Programs
 
 REFUSED = "Refused"
 

@@ -1,4 +1,4 @@
-"""Receipts of adapted videos: what was finished from what, so that nothing is done twice and nothing stale is kept.
+"""Receipts of predictions: which sequence was finished from what, so that nothing stale is kept.
 
 `<out>/done/<dataset>/<sequence>.json` is written after a video's last prediction. It counts while all that the
 predictions were made from is the same, to the byte: checkpoint, settings, frames, code.
@@ -13,7 +13,8 @@ from amd.config import Section
 from amd.data.benchmarks.davis import Sequence, is_folder, visible_names
 from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
 from amd.runtime.errors import UserError
-from amd.runtime.files import json_hash, read_sealed, remove_half_written, sha256, write_sealed
+from amd.runtime.files import remove_half_written, sha256
+from amd.runtime.receipts import fingerprint, standing, write_sealed
 from stages.owned import files_below
 
 SCHEDULING = {"runner", "workers", "threads", "timeout_s", "retries"}  # settings that say how, not what, is computed
@@ -24,8 +25,8 @@ def origin(checkpoint_sha256: str, sequence: Sequence, settings: Section) -> dic
     """Hashes of all that the predictions of an adapted video are made from."""
     return {
         "checkpoint": checkpoint_sha256,
-        "settings": json_hash(settings.model_dump(exclude=SCHEDULING)),
-        "frames": json_hash([[frame.name, sha256(frame.image)] for frame in sequence.frames]),
+        "settings": fingerprint(settings.model_dump(exclude=SCHEDULING)),
+        "frames": fingerprint([[frame.name, sha256(frame.image)] for frame in sequence.frames]),
         "code": code_hash(),
     }
 
@@ -34,19 +35,13 @@ def code_hash() -> str:
     """Hash of the library's files that adapt and segment a video."""
     root = Path(amd.__file__).parent
     files = sorted(path for pattern in CODE for path in root.glob(pattern))
-    return json_hash([[str(path.relative_to(root)), sha256(path)] for path in files])
+    return fingerprint([[str(path.relative_to(root)), sha256(path)] for path in files])
 
 
 def read_receipt(out: Path, sequence: Sequence, made_from: dict[str, str]) -> dict[str, Any] | None:
     """The receipt of a video that is finished, with its predictions as they were; None when it is to be done."""
-    try:
-        receipt = read_sealed(receipt_path(out, sequence.dataset, sequence.name))
-    except UserError:
-        return None
-    found = _predictions_hash(out, sequence)
-    if found is None or receipt.get("origin") != {**made_from, "predictions": found}:
-        return None
-    return receipt
+    path, found = receipt_path(out, sequence.dataset, sequence.name), _predictions_hash(out, sequence)
+    return standing(path, "origin", {**made_from, "predictions": found}) if found else None
 
 
 def write_receipt(out: Path, sequence: Sequence, made_from: dict[str, str], figures: dict[str, float]) -> None:
@@ -89,7 +84,7 @@ def _predictions_hash(out: Path, sequence: Sequence) -> str | None:
     folders = _prediction_folders(out, sequence.dataset)
     paths = (prediction_path(folder, sequence.name, frame.name) for folder in folders for frame in sequence.frames)
     try:
-        return json_hash([sha256(path) for path in paths])
+        return fingerprint([sha256(path) for path in paths])
     except OSError:
         return None
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from amd.config import Params
 from amd.runtime.errors import UserError
-from amd.runtime.files import json_hash, run_lock
+from amd.runtime.files import run_lock
+from amd.runtime.receipts import fingerprint
 from amd.training.distributed import launch
 from stages import input_tags
 
@@ -32,7 +33,7 @@ def run_training(
     of it. Ends this process with the training's status when that is not 0; UserError while another run is at this
     training, or at any that has the same `lock`.
     """
-    key = json_hash([task, made_from])[:16]
+    key = fingerprint([task, made_from])[:16]
     state = STATES / task / key
     words = {"--state": state / "state.safetensors", "--lineage": json.dumps(input_tags(params) | dict(lineage or {}))}
     given = [str(word) for option in (words | dict(options)).items() if option[1] is not None for word in option]

@@ -28,7 +28,7 @@ from amd.config.pipeline import (
 from amd.config.section import Section, Training
 from amd.config.transfer import Crf, Embedding, InstanceCorpus, Transfer
 from amd.runtime.errors import UserError
-from amd.runtime.files import json_hash
+from amd.runtime.receipts import fingerprint
 
 DEFAULT_PATH = Path("params.yaml")
 
@@ -136,7 +136,7 @@ def parse_params(text: str, origin: str) -> Params:
 
 def params_hash(params: Params) -> str:
     """SHA-256 of the parameters' values."""
-    return json_hash(params.model_dump())
+    return fingerprint(params.model_dump())
 
 
 def made_with(params: Mapping[str, Any], section: str) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from typing import Any
 from amd.data.video.decode import Source
 from amd.data.video.sources import RECEIPT
 from amd.runtime.errors import UserError
-from amd.runtime.files import read_json, write_json
+from amd.runtime.receipts import standing, write_sealed
 
 
 def find_place(out: Path, name: str, key: dict[str, Any]) -> tuple[Path, dict[str, Any] | None]:
     """The folder for masks of `key`, and their row where they are done.
 
-    UserError for a folder of that name that is not ours, and for a damaged receipt.
+    UserError for a folder of that name that is not ours. A damaged receipt is one of another key.
     """
     for number in count(1):
         folder = out / (name if number == 1 else f"{name}-{number}")
@@ -28,15 +28,14 @@ def find_place(out: Path, name: str, key: dict[str, Any]) -> tuple[Path, dict[st
             if folder.exists() and any(folder.iterdir()):
                 raise UserError(f"{folder}: was not made by amd segment; move it away or choose another --out")
             return folder, None
-        receipt = _read_receipt(folder / RECEIPT)
-        if receipt["key"] == key:
+        if (receipt := standing(folder / RECEIPT, "key", key)) is not None:
             return folder, receipt["row"]
     raise AssertionError
 
 
 def mark(folder: Path, key: dict[str, Any], row: dict[str, Any] | None) -> None:
     """Write the receipt of masks that are begun (no row), or done."""
-    write_json(folder / RECEIPT, {"key": key, "row": row})
+    write_sealed(folder / RECEIPT, {"key": key, "row": row})
 
 
 def folder_name(source: Source) -> str:
@@ -59,10 +58,3 @@ def source_state(source: Source) -> str:
 def text_of(path: Path) -> str:
     """An absolute path as text that JSON can hold."""
     return str(path.absolute()).encode(errors="backslashreplace").decode()
-
-
-def _read_receipt(path: Path) -> dict[str, Any]:
-    receipt = read_json(path)
-    if isinstance(receipt, dict) and isinstance(receipt.get("key"), dict) and "path" in receipt["key"]:
-        return {"row": None, **receipt}
-    raise UserError(f"{path}: not a receipt of amd segment; remove its folder")

@@ -14,7 +14,8 @@ from amd.registry.gates import BENCHMARK_TAG, PAIR_ACCURACY_TAG, judge_embedding
 from amd.registry.promotion import promote_version, verdict_tags
 from amd.registry.registration import Registration, ensure_model, lineage_tags, log_pyfunc
 from amd.runtime.errors import UserError
-from amd.runtime.files import json_hash, sha256
+from amd.runtime.files import sha256
+from amd.runtime.receipts import fingerprint
 from amd.runtime.registered import CHAMPION, CHECKPOINT_TAG, MAX_DROP_TAG, SEED_TAG, aliases_of
 from amd.runtime.tracking import Run, as_default
 
@@ -88,7 +89,7 @@ def _evidence(info: EmbeddingInfo) -> dict[str, str]:
     return {
         PAIR_ACCURACY_TAG: repr(first["pair_accuracy"] if first["pair_accuracy"] is not None else float("nan")),
         "scored_on": f"{root}: {first['images']} held-out images",
-        BENCHMARK_TAG: json_hash([root, first["images"], first["protocol"]]),
+        BENCHMARK_TAG: fingerprint([root, first["images"], first["protocol"]]),
         SUPERVISION_TAG: json.dumps(info.supervision, sort_keys=True),
     }
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from amd.runtime.files import json_hash
+from amd.runtime.receipts import fingerprint
 
 J_PER_IMAGE = "J.image"
 J_ADAPTED = "J.adapted"
@@ -78,7 +78,7 @@ def gather_evidence(training: dict, scores: dict, data_hash: str | None = None) 
         image_j=_number(_part(scores, "summary", "image").get("label_free_J")),
         adapted_j=_number(_part(scores, "summary", "adapted").get("label_free_J")),
         scored_on=words.format_map(defaultdict(lambda: "unknown", protocol)),
-        benchmark=json_hash(identity),
+        benchmark=fingerprint(identity),
     )
 
 

@@ -18,7 +18,7 @@ import mlflow
 import numpy as np
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch")
+REQUIREMENTS = ("filelock", "mlflow", "numpy", "safetensors", "torch")
 
 
 class ObjectSegmenter(PythonModel):

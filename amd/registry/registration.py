@@ -29,7 +29,8 @@ from amd.registry.model_card import MANIFEST_TAG, DataFacts, data_facts, model_c
 from amd.registry.packaging import save_pyfunc
 from amd.registry.promotion import champion_evidence, promote_version, verdict_tags
 from amd.runtime.errors import UserError
-from amd.runtime.files import json_hash, sha256, write_json
+from amd.runtime.files import sha256, write_json
+from amd.runtime.receipts import fingerprint
 from amd.runtime.registered import (
     CHAMPION,
     CHECKPOINT_TAG,
@@ -131,8 +132,7 @@ def recipe_hash(values: Mapping[str, Any], start: str | None = None) -> str:
         for section in TRAINED_BY
         if section in values
     }
-    recipe |= {"start": start} if start else {}
-    return json_hash(recipe)
+    return fingerprint(recipe | ({"start": start} if start else {}))
 
 
 def ensure_model(client: MlflowClient, name: str, description: str) -> None:

@@ -19,7 +19,6 @@ from amd.runtime.errors import UserError
 READ_SIZE = 1 << 20
 LOCK_POLL_S = 0.01  # between tries of one that waits
 HALF_WRITTEN = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as tempfile names them
-SEAL = "sha256_of_the_rest"
 
 
 @contextmanager
@@ -138,23 +137,6 @@ def read_json(path: Path | str) -> Any:
         raise UserError(f"{path}: not a JSON file ({error})") from None
 
 
-def write_sealed(path: Path | str, value: dict[str, Any]) -> None:
-    """Write a JSON object with a hash of itself, for a file whose word is taken instead of doing the work again."""
-    write_json(path, {**value, SEAL: _seal(value)})
-
-
-def read_sealed(path: Path | str) -> dict[str, Any]:
-    """Read what `write_sealed` wrote; UserError when it is missing, damaged or not as it was written."""
-    value = read_json(path)
-    if not isinstance(value, dict) or value.pop(SEAL, None) != _seal(value):
-        raise UserError(f"{path}: not as it was written; remove it")
-    return value
-
-
-def _seal(value: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def sha256(path: Path | str) -> str:
     """Hex SHA-256 of a file's content, read in pieces."""
     digest = hashlib.sha256()
@@ -162,11 +144,6 @@ def sha256(path: Path | str) -> str:
         while piece := file.read(READ_SIZE):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def json_hash(value: Any) -> str:
-    """Hex SHA-256 of plain data: of its JSON, whatever the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def file_lock(path: Path | str) -> FileLock:

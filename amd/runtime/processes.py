@@ -1,6 +1,12 @@
-"""Processes that outlive nobody: groups that end with whoever started them, and names for processes that stay true.
+"""How this project starts and ends programs, and what it asks of processes; nothing that it starts outlives it.
 
-Enters: a command, or a process. Leaves: a running process group; a name that no other process ever has.
+    program_group   one program, in a process group that ends with the body, or with this process if that is killed
+    Programs        many of them, which threads wait for; one module's may be forked (amd.runtime.zygote)
+    follow          this process ends with another
+    identity        a name of a process that no other process ever has
+
+Elsewhere only what is something else: a pool of functions (amd.data.pool), programs that are to outlive their starter
+(flows.daemons), and the trials of `faults`, which kill what they start.
 """
 
 import ctypes
@@ -8,14 +14,17 @@ import os
 import platform
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from amd.runtime.zygote import Unserved, Zygote
 
 POLL_S = 0.05
 FOLLOW_S = 0.5
@@ -26,7 +35,7 @@ LIFELINE = 'exec 3<&0; (cat <&3; kill 0) >/dev/null 2>&1 & exec "$@" </dev/null 
 
 
 @contextmanager
-def process_group(command: Sequence[str], grace_s: float, **options: Any) -> Iterator[subprocess.Popen]:
+def program_group(command: Sequence[str], grace_s: float, **options: Any) -> Iterator[subprocess.Popen]:
     """Start `command` (`options` as for Popen) in a process group of its own, which ends with the body.
 
     What is left of the group then gets SIGTERM, and after `grace_s` seconds SIGKILL. A signal to this process's
@@ -58,6 +67,51 @@ def signal_group(group: int, number: signal.Signals) -> None:
     """Send a signal to every process of a group; one that has ended is no error."""
     with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
         os.killpg(group, number)
+
+
+class Programs:
+    """Programs that threads of this process run, each in a process group; all of them end with the `with` block.
+
+    Those of `python -m often` are forked by one process that has imported it (amd.runtime.zygote), where that can be.
+    """
+
+    def __init__(self, grace_s: float, often: str | None = None) -> None:
+        self._grace_s = grace_s
+        self._zygote = Zygote(often, grace_s) if often else None
+        self._lock = threading.Lock()
+        self._running: list[subprocess.Popen] = []
+        self.stopped = False
+
+    def __enter__(self) -> "Programs":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.stopped = True
+            running = list(self._running)
+        if self._zygote:
+            self._zygote.end()
+        for process in running:
+            signal_group(process.pid, signal.SIGTERM)  # all at once, so that they share the time to end
+        for process in running:
+            end_group(process, self._grace_s)
+
+    def run(self, command: Sequence[str], timeout_s: float, **options: Any) -> int:
+        """Run a program (`options` as for Popen) to its end and give its exit status.
+
+        Raises TimeoutExpired, with the whole group ended, after `timeout_s` seconds; RuntimeError once stopped.
+        """
+        if self._zygote and tuple(command[:3]) == (sys.executable, "-m", self._zygote.module):
+            with suppress(Unserved):
+                return self._zygote.run(command[3:], timeout_s, options["stdout"], options["env"], options["cwd"])
+        with ExitStack() as stack:
+            with self._lock:  # between a start and its entry in the list nobody stops
+                if self.stopped:
+                    raise RuntimeError("stopped; no program starts any more")
+                process = stack.enter_context(program_group(command, self._grace_s, **options))
+                self._running.append(process)
+                stack.callback(self._running.remove, process)
+            return process.wait(timeout_s)
 
 
 def follow(process: psutil.Process) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from amd.models.precision import choose_device
-from amd.runtime.processes import keep_freed_memory, process_group
+from amd.runtime.processes import keep_freed_memory
 
 GRACE_S = 60.0  # for the step under way to end, and the state to be saved
 
@@ -62,7 +62,7 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> int:
     command = [sys.executable]
     if processes > 1:
         command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    with process_group([*command, "-m", module, *arguments], GRACE_S) as program:
+    with program_group([*command, "-m", module, *arguments], GRACE_S) as program:
         return program.wait()
 
 

@@ -11,8 +11,7 @@ import pytest
 from adapt_project import REPOSITORY
 from waiting import ended, wait_for
 
-from amd.runtime.processes import process_group
-from flows.processes import Programs
+from amd.runtime.processes import Programs, program_group
 
 STUBBORN = "trap '' TERM; sleep 300 & echo $! > child; touch ready; wait"
 
@@ -40,14 +39,14 @@ def test_programs_end_with_their_block_and_none_starts_after(tmp_path: Path) -> 
 def test_group_gets_time_to_end_well(tmp_path: Path) -> None:
     """The leader dies at once, as `dvc` does; its child needs a moment, and gets it."""
     slow = "(trap 'sleep 0.5; echo saved > state; exit' TERM; touch ready; while :; do sleep 0.05; done) & exit"
-    with process_group(["bash", "-c", slow], grace_s=10.0, cwd=tmp_path):
+    with program_group(["bash", "-c", slow], grace_s=10.0, cwd=tmp_path):
         wait_for((tmp_path / "ready").exists, 10)
     assert (tmp_path / "state").read_text() == "saved\n"
 
 
 def test_group_ends_with_a_starter_that_is_killed(tmp_path: Path) -> None:
     starter = f"""
-from flows.processes import Programs
+from amd.runtime.processes import Programs
 with Programs(9.0) as programs:
     programs.run(["bash", "-c", "sleep 300 & echo $! > child; touch ready; wait"], 300.0, cwd={str(tmp_path)!r})
 """

@@ -111,7 +111,7 @@ def test_the_pyfunc_runs_its_own_code_beside_ours(travelled: PyFuncModel):
 def test_a_pulled_model_gives_the_pipelines_masks_in_a_bare_environment(
     store: Path, checkpoint: Path, tmp_path: Path, shared_sequence: Sequence
 ):
-    """A virtual environment with the model's four requirements and what they need, and no network."""
+    """A virtual environment with the model's requirements and what they need, and no network."""
     put("abroad", checkpoint, scores(0.6, 0.7))
     model, info = open_model(checkpoint)
     segment_sequence(model, info, shared_sequence, tmp_path / "predictions", "davis2016")

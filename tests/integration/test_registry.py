@@ -73,9 +73,8 @@ def test_a_version_says_where_it_came_from(store: Path, checkpoint: Path):
     location = client.get_model_version_download_uri("lineage", "1")
     assert Path(location, "model_card.md").read_text() == card
     assert Path(location).is_relative_to(store)
-    pinned = {
-        f"{name}=={installed_version(name).split('+')[0]}" for name in ("mlflow", "numpy", "safetensors", "torch")
-    }
+    needed = ("filelock", "mlflow", "numpy", "safetensors", "torch")
+    pinned = {f"{name}=={installed_version(name).split('+')[0]}" for name in needed}
     assert set(Path(location, "requirements.txt").read_text().split()) == pinned
     assert not [path for path in Path(location).rglob("*") if path.suffix in (".pkl", ".pickle", ".pth")]
 

@@ -14,7 +14,7 @@ from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.loading import open_model
 from amd.runtime.errors import UserError
-from amd.runtime.files import json_hash
+from amd.runtime.receipts import fingerprint
 from amd.training.distributed import Process
 from amd.training.pretrain import pretraining
 from amd.training.task import run_task
@@ -95,6 +95,6 @@ def test_state_of_another_start_is_not_gone_on_with(
     Path("data/shards").symlink_to(shards.parent)
     params = small(load_params(REPOSITORY / "params.yaml"))
     starts = [None, *(make_checkpoint(tmp_path / f"{seed}.safetensors", seed) for seed in (0, 1))]
-    assert len({json_hash(made_from(params, start)) for start in starts}) == 3
+    assert len({fingerprint(made_from(params, start)) for start in starts}) == 3
     again = make_checkpoint(tmp_path / "again.safetensors", 1)
     assert made_from(params, again) == made_from(params, starts[2])

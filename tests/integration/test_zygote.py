@@ -13,7 +13,7 @@ import pytest
 from adapt_project import REPOSITORY
 from waiting import ended, wait_for
 
-from flows.processes import Programs
+from amd.runtime.processes import Programs
 
 MODULE = "often_run"
 PROGRAM = """
@@ -116,7 +116,7 @@ def test_runs_end_with_their_block(folder: Path, word: str) -> None:
 def test_runs_end_with_a_starter_that_is_killed(folder: Path) -> None:
     starter = f"""
 import os, subprocess, sys
-from flows.processes import Programs
+from amd.runtime.processes import Programs
 with Programs(9.0, {MODULE!r}) as programs, open("log", "w") as log:
     options = {{"stdout": log, "stderr": subprocess.STDOUT, "env": dict(os.environ), "cwd": os.getcwd()}}
     programs.run([sys.executable, "-m", {MODULE!r}, "long"], 300.0, **options)

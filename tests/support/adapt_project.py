@@ -102,7 +102,7 @@ def runs_a_video(process: psutil.Process, project: Path) -> bool:
 
 
 def is_forked(process: psutil.Process | None) -> bool:
-    return process is not None and "flows.zygote" in process.cmdline()
+    return process is not None and "amd.runtime.zygote" in process.cmdline()
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +149,15 @@ def test_runs_are_nested_under_one_parent_with_lineage(project):
     assert "loss" in stages["pretrain"].data.metrics
     adapted = [item for item in runs if item.data.tags.get("mlflow.parentRunId") == stages["adapt"].info.run_id]
     assert len(adapted) == 2
+
+
+def test_prefect_has_every_video_once_though_its_server_ended(project):
+    """What tasks report lies in a queue of the temporary server, which ends with its flow; nothing of it is lost."""
+    videos = sorted(path.stem for path in project.glob("predictions/adapted/done/*/*.json"))
+    assert len(videos) == 2
+    with closing(sqlite3.connect(project / ".amd/prefect/prefect.db")) as store:
+        found = store.execute("SELECT name, state_name FROM task_run ORDER BY name").fetchall()
+    assert found == [(video, "Completed") for video in videos]
 
 
 def test_a_second_run_does_nothing(project):

@@ -14,7 +14,8 @@ from amd.config.profiles import load_profile
 from amd.data.ingest.manifest import ingest
 from amd.data.pairs.write import write_shards
 from amd.runtime.errors import UserError
-from amd.runtime.files import SEAL, atomic_path, read_sealed, write_json, write_sealed
+from amd.runtime.files import atomic_path, write_json
+from amd.runtime.receipts import SEAL, read_sealed, write_sealed
 
 CONNECT = """
 import resource, sys

@@ -1,5 +1,6 @@
-"""Receipts of adapted videos: what they stand for, and for how long."""
+"""Receipts: what they stand for, and for how long; those of predictions, to the byte."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from adapt_project import REPOSITORY, copy_project, make_project, wanted
 
 from amd.config import load_params
 from amd.data.benchmarks.davis import open_benchmark
+from amd.runtime.receipts import fingerprint, standing, write_sealed
 from stages.receipts import code_hash, origin, read_receipt, write_receipt
 
 
@@ -15,6 +17,22 @@ from stages.receipts import code_hash, origin, read_receipt, write_receipt
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "original").mkdir()
     return copy_project(make_project(tmp_path / "original"), tmp_path / "project", monkeypatch)
+
+
+def test_a_receipt_stands_for_what_it_was_made_from_alone(tmp_path: Path) -> None:
+    path, made_from = tmp_path / "done" / "receipt.json", {"settings": {"a": 1, "b": [2, None]}}
+    assert standing(path, "origin", made_from) is None
+    write_sealed(path, {"origin": made_from, "rows": 3})
+    assert standing(path, "origin", {"settings": {"b": [2, None], "a": 1}}) == {"origin": made_from, "rows": 3}
+    assert standing(path, "origin", {"settings": {"a": 1, "b": [2, 0]}}) is None
+    assert standing(path, "rows", 4) is None
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": 4}))
+    assert standing(path, "origin", made_from) is None  # changed since: its word does not count
+
+
+def test_fingerprints_are_of_the_data_not_of_its_order() -> None:
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 2, "b": 1})
+    assert fingerprint([1, 2]) != fingerprint([2, 1])
 
 
 def test_receipt_counts_while_nothing_it_stands_for_changed(project: Path) -> None:

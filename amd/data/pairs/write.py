@@ -35,8 +35,9 @@ from amd.data.pool import each_in_pool
 from amd.data.tables import INDEX, PAIRS, write_table
 from amd.data.video.decode import DecodeError, Frame, Source, read_frames
 from amd.runtime.errors import UserError
-from amd.runtime.files import atomic_path, json_hash, read_sealed, remove_half_written, sha256, write_sealed
+from amd.runtime.files import atomic_path, remove_half_written, sha256
 from amd.runtime.progress import progress
+from amd.runtime.receipts import fingerprint, standing, write_sealed
 
 FORMAT = 3  # raise it when other bytes come out for the same input: older receipts then no longer count
 OURS = re.compile(r"[A-Za-z0-9_-]+(-\d{5}\.tar|\.json)")  # names of shards and receipts
@@ -176,22 +177,23 @@ class _Job:
         """A receipt of this video with what was found."""
         content = {name: self.row[name] for name in ("video_id", "sha256", "frame_names", "frames", "decoder")}
         content |= {"format": FORMAT, "shard": self.shard.model_dump(exclude={"workers"})}
-        fingerprint = json_hash(content)
         return Receipt(
             video_id=self.row["video_id"],
             video_sha256=self.row["sha256"],
-            fingerprint=fingerprint,
+            fingerprint=fingerprint(content),
             **found,
         )
 
     def standing_receipt(self) -> Receipt | None:
         """The receipt of an earlier run, if this video, the parameters and the shards are still the same."""
+        wanted = self.receipt()
+        found = standing(_receipt_path(self.folder, wanted.video_id), "fingerprint", wanted.fingerprint)
         try:
-            receipt = Receipt.model_validate(read_sealed(_receipt_path(self.folder, self.row["video_id"])))
+            receipt = Receipt.model_validate(found)
             whole = all(sha256(self.folder / row.shard) == row.sha256 for row in receipt.shards)
-        except (OSError, ValidationError, UserError):  # missing or damaged: do the video again
+        except (OSError, ValidationError):  # missing or damaged: do the video again
             return None
-        return receipt if whole and receipt.fingerprint == self.receipt().fingerprint else None
+        return receipt if whole else None
 
 
 def _shard_video(job: _Job) -> Receipt:
