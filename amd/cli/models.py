@@ -1,17 +1,26 @@
-"""`amd models` and `amd import`: registered models, and the reference's weights."""
+"""`amd models` and `amd import`: registered models, and the weights of other projects."""
 
 from pathlib import Path
 
 from amd.cli.arguments import Command, argument
 
 
-def import_(reference: Path, out: Path) -> None:
-    """The published reference's weights as a checkpoint."""
-    from amd.models.loading import import_reference
+def import_(file: Path, out: Path, videos: Path | None, segment: int | None, params: Path | None) -> None:
+    """Another project's weights as a checkpoint."""
+    from amd.training.importing import import_model
 
-    info = import_reference(reference, out)
+    info = import_model(file, out, videos, segment, params)
     architecture = info.architecture
-    print(f"{out}: {architecture.backbone}, {architecture.segments} segments, object segment {info.object_segment}")
+    found = "no object segment yet" if info.object_segment is None else f"object segment {info.object_segment}"
+    print(f"{out}: {architecture.backbone}, {architecture.segments} segments, {found}")
+
+
+def export(model: str, format: str, out: Path) -> None:
+    """A model's appearance pathway in a format of others."""
+    from amd.inference.export_model import export_model
+
+    difference = export_model(model, format, out)
+    print(f"{out}: images B,3,H,W in [0, 1] to masks B,c,h,w; {difference:.1e} from the model at most")
 
 
 def promote(name: str, version: str, why: str) -> None:
@@ -49,6 +58,19 @@ def relocate_store() -> None:
     places = relocate(database)
     print(f"{database}: keeps its files in {artifacts_of(database)}; {places} places rewritten")
 
+
+IMPORT = """\
+Rewrite another project's weights as a checkpoint. Code that is pickled in the file is not run.
+
+FILE is the published AMD .pth, or the ResNet of MoCo v2, DenseCL, DINO or torchvision, which a training begins with
+(pretrain.start). Which segment is the object, no file says: give videos to measure it on without labels, or a number.
+"""
+
+EXPORT = """\
+Write a model's appearance pathway as ONNX or TorchScript: images float32 B,3,H,W in [0, 1] of any batch and size in,
+soft masks float32 B,c,h,w out, at the model's output stride. The file is run again and compared with the model before
+it is written. Its metadata name the object segment and the short edge that images are resized to.
+"""
 
 NAME = argument("name", metavar="NAME")
 REASON = argument("--reason", dest="why", metavar="TEXT", default="", help="why, for the history")
@@ -119,13 +141,33 @@ ACTIONS = (
 COMMANDS = (
     Command(
         "import",
-        "the reference's weights as a checkpoint",
-        "Rewrite the published reference's weights as a checkpoint. Code that is pickled in the file is not run.",
-        "amd import amd_pretrained.pth --out reference.safetensors",
+        "another project's weights as a checkpoint",
+        IMPORT,
+        "amd import amd_pretrained.pth --out reference.safetensors --videos my_videos",
         import_,
         (
-            argument("reference", metavar="REFERENCE.pth", type=Path),
+            argument("file", metavar="FILE", type=Path, help="the weights, as their project published them"),
             argument("--out", required=True, metavar="CKPT", type=Path, help="the checkpoint, .safetensors"),
+            argument("--videos", metavar="DIR", type=Path, help="take the segment that moves most in these videos"),
+            argument("--segment", metavar="K", type=int, help="take segment K for the object"),
+            argument(
+                "--params",
+                metavar="FILE",
+                type=Path,
+                help="params.yaml whose `model` a backbone begins (default: published)",
+            ),
+        ),
+    ),
+    Command(
+        "export",
+        "a model as ONNX or TorchScript",
+        EXPORT,
+        "amd export models:/amd@champion --format onnx --out amd.onnx",
+        export,
+        (
+            argument("model", metavar="MODEL", help="see `amd --help`"),
+            argument("--format", required=True, choices=("onnx", "torchscript")),
+            argument("--out", required=True, metavar="FILE", type=Path, help="the file: .onnx, or .pt"),
         ),
     ),
     Command(

@@ -4,48 +4,74 @@ from pathlib import Path
 
 from amd.cli.arguments import Command, argument, positive
 
-SEGMENT = """\
-Segment the object in images, frame folders and videos (any mix; folders are searched for all of them).
 
-The object is the model's object segment, chosen without labels; a pixel belongs to its most probable segment. With
---method transfer it is what the embeddings, objectness and motion of the whole video single out; MODEL is then an
-instance embedding, which has learned from instance masks.
+def exports(text: str) -> tuple[str, ...]:
+    """The names of --export; UserError for one that is none."""
+    from amd.inference.export import parse_exports  # decoders take a moment to import
+
+    return parse_exports(text)
+
+
+SEGMENT = """\
+Segment the object in videos, frame folders and images (any mix; folders are searched for all of them).
+
+Without --model the object is what moves on its own: a packaged network sees that in the optical flow, and the way it
+looks is learned from the video itself (--method fused). A video without a confident object has empty masks, and a line
+says why. With --model the object is the model's object segment, chosen without labels; images need that.
 An input that fails is reported and stops no other. The same command again goes on where it was. Masks of earlier
-runs that lie in an input are left out.
+runs that lie in an input are left out; masks made with other settings stay, the new ones are in OUT/<input>-2.
 
   OUT/<input>/masks/<frame>.png   0 or 255, at the frame's own size; of a video's frames the number, from 000000
-  OUT/<input>/soft/<frame>.png    --soft: the object's probability, 0 to 255
-  OUT/<input>/overlay.mp4         --overlay: masks drawn over the frames (overlay.png of an image)
-  OUT/summary.json                frames, size, mean object area, time, warnings, failures; also of earlier runs
+  OUT/<input>/…                   what --export names
+  OUT/summary.json                frames, size, mean object area, confidence, time, warnings, failures
 """
 
 # Every option goes by its name (`dest`) to the parameter of that name of segment_inputs.
 COMMANDS = (
     Command(
         "segment",
-        "masks of images and videos",
+        "masks of videos and images",
         SEGMENT,
-        "amd segment clip.mp4 photos/*.jpg frames/ --model models:/amd@champion --out out --overlay --adapt 100",
+        "amd segment clip.mp4\n  amd segment clip.mp4 photos/*.jpg frames/ --model models:/amd@champion --overlay",
         "amd.inference.inputs:segment_inputs",
         (
-            argument("paths", metavar="INPUT", nargs="+", type=Path, help="an image, a folder or a video"),
-            argument("--model", dest="model_uri", required=True, metavar="MODEL", help="see `amd --help`"),
-            argument("--out", required=True, metavar="DIR", type=Path, help="where masks and summary go"),
+            argument("paths", metavar="INPUT", nargs="+", type=Path, help="a video, a folder of frames or an image"),
+            argument("--out", metavar="DIR", type=Path, default=Path("segmented"), help="default: %(default)s"),
+            argument("--model", metavar="MODEL", help="see `amd --help`; without it, what moves"),
+            argument(
+                "--method",
+                choices=("fused", "motion", "amd", "transfer", "flow"),
+                help="fused (default), motion (faster), amd (default with --model), transfer, flow (the floor)",
+            ),
             argument(
                 "--adapt",
                 metavar="N",
                 type=positive,
-                help="adapt the model to each video for N iterations first (paper: 100)",
+                help="adapt to each video for N iterations first; with fused, those of the fit",
             ),
-            argument("--overlay", action="store_true", help="also draw the masks over the frames"),
-            argument("--soft", action="store_true", help="also write the object's probability"),
+            argument(
+                "--export",
+                metavar="NAMES",
+                type=exports,
+                default=(),
+                help="besides masks, of soft, soft16, objects, rgba, alpha, overlay, coco, boxes, timestamps: A,B",
+            ),
+            argument("--overlay", action="store_true", help="short for --export overlay"),
+            argument("--soft", action="store_true", help="short for --export soft"),
+            argument("--objects", action="store_true", help="give parts that stay apart ids of their own"),
+            argument("--keep", metavar="X,Y@S", action="append", default=[], help="keep the object there at S seconds"),
+            argument("--drop", metavar="X,Y@S", action="append", default=[], help="leave the object there out"),
+            argument("--start", metavar="S", type=float, default=0.0, help="begin at S seconds"),
+            argument("--end", metavar="S", type=float, help="end at S seconds"),
+            argument("--every", metavar="N", type=positive, default=1, help="take every N-th frame"),
+            argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"),
+            argument("--threads", metavar="N", type=positive, help="default: what is free"),
             argument(
                 "--raw-orientation",
                 action="store_true",
                 help="take photos as stored, whatever their EXIF orientation says",
             ),
-            argument("--segment", metavar="K", type=int, help="take segment K for the object"),
-            argument("--method", choices=("amd", "transfer"), default="amd", help="default: %(default)s"),
+            argument("--segment", metavar="K", type=int, help="take the model's segment K for the object"),
             argument(
                 "--flow",
                 metavar="FLOW",

@@ -1,24 +1,28 @@
 """`amd segment` with AMD: the object segment of each image, after adaptation to each video where that is wanted.
 
-Enters: a model and what the command says. Leaves: masks of a source, made as amd.inference.segmenter makes them.
+Input: a model and a video. Output: each frame with the object's mask. The object is one segment, chosen without labels
+(paper 3.5); a pixel belongs to its most probable segment.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import torch
+
 from amd.config import Adapt
-from amd.data.video.decode import Source
-from amd.inference.segmenter import Segmented, Wanted, segment_source
+from amd.inference.export import MaskedFrame
+from amd.inference.video import Video
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo, object_segment, weights_hash
+from amd.models.inference import object_mask, soft_masks
 from amd.models.loading import open_as
-from amd.training.adaptation import adapt_to_source, adaptation_settings
+from amd.training.adaptation import adapt_to_frames, adaptation_settings
 
 
 @dataclass(frozen=True)
 class AmdMethod:
-    """An AMD and how it is used; see amd.inference.inputs.Method."""
+    """An AMD and how it is used; see amd.inference.methods.Method."""
 
     model: AMD
     info: ModelInfo
@@ -29,9 +33,14 @@ class AmdMethod:
     def summary(self) -> dict[str, Any]:
         """What summary.json says of it."""
         adapt = self.adapt.iterations if self.adapt else None
-        return {"object_segment": self.chosen, "short_edge": self.info.short_edge, "adapt": adapt}
+        return {
+            "method": "amd",
+            "object_segment": self.chosen,
+            "short_edge": self.info.short_edge,
+            "adapt": adapt,
+        }
 
-    def key(self, source: Source) -> dict[str, Any]:
+    def key(self, video: Video) -> dict[str, Any]:
         """What masks are made of; the same for every source."""
         return {
             "weights": self.weights,
@@ -40,28 +49,33 @@ class AmdMethod:
             "adapt": self.adapt.model_dump() if self.adapt else None,
         }
 
-    def segment(
-        self, source: Source, folder: Path, soft: bool, overlay: bool, promised: int | None
-    ) -> tuple[Segmented, list[str]]:
-        """Write the masks of a source, frame by frame."""
-        model, warnings = self._adapted(source) if self.adapt else (self.model, [])
-        wanted = Wanted(self.chosen, self.info.short_edge, soft, overlay)
-        return segment_source(model, source, wanted, folder, promised), warnings
+    def masks(self, video: Video) -> Iterator[MaskedFrame]:
+        """Each frame with its mask; one that was written before is not made again."""
+        model = self._adapted(video) if self.adapt else self.model
+        for frame in video.frames("masks"):
+            name = video.name(frame.index)
+            mask, soft = video.kept(name), None
+            if mask is None:
+                masks = soft_masks(model, torch.from_numpy(frame.image), self.info.short_edge)
+                mask = object_mask(masks, self.chosen).cpu().numpy()
+                soft = masks[self.chosen].cpu().numpy()
+            yield MaskedFrame(frame.index, name, frame.timestamp, frame.image, mask, soft)
 
-    def _adapted(self, source: Source) -> tuple[AMD, list[str]]:
-        """The model adapted to a source, or as it is with a warning that says why."""
-        if source.is_one_image:
-            return self.model, ["one image has no motion to adapt to; segmented with the model as it is"]
-        adapted = adapt_to_source(self.model, self.info, source, self.adapt)
+    def _adapted(self, video: Video) -> AMD:
+        """The model adapted to a video, or as it is with a note that says why."""
+        if video.source.is_one_image:
+            video.notes.append("one image has no motion to adapt to; segmented with the model as it is")
+            return self.model
+        adapted = adapt_to_frames(self.model, self.info, video.images("adaptation"), self.adapt)
         if adapted is None:
-            return self.model, [
+            video.notes.append(
                 "nothing moves in it, so there is nothing to adapt to; segmented with the model as it is"
-            ]
-        return adapted, []
+            )
+        return adapted or self.model
 
 
-def open_amd(model_uri: str, adapt: int | None, segment: int | None) -> AmdMethod:
-    """The method with the model that `model_uri` names; `adapt` and `segment` as of amd.inference.inputs."""
-    model, info = open_as(AMD, model_uri, "auto")
+def open_amd(model_uri: str, adapt: int | None, segment: int | None, device: str) -> AmdMethod:
+    """The method with the model that `model_uri` names; `adapt` and `segment` as of amd.inference.methods."""
+    model, info = open_as(AMD, model_uri, device)
     settings = adaptation_settings(info, adapt) if adapt else None
     return AmdMethod(model, info, object_segment(info, segment), settings, weights_hash(model))

@@ -1,137 +1,136 @@
 """The work of `amd segment`: any mix of images, frame folders and videos in, a folder of masks per input out.
 
-    OUT/<video_id>/masks/<frame>.png    0 or 255, at the frame's own size
-    OUT/<video_id>/soft/<frame>.png     probability of the object segment, 0 to 255, where wanted
-    OUT/<video_id>/overlay.mp4          masks over frames (overlay.png of an image), where wanted
-    OUT/<video_id>/receipt.json         what the masks were made of, and the input's row once they are whole
-    OUT/summary.json                    a row per input: what was found, or why it failed; also of earlier runs
+    OUT/<name>/masks/<frame>.png    0 or 255, at the frame's own size; beside it what --export names
+    OUT/<name>/receipt.json         what the masks were made of, and the input's row once they are whole
+    OUT/summary.json                a row per input: what was found, or why it failed; also of earlier runs
 
-An input that fails stops no other. The same command again goes on where it was, and does nothing twice: masks are
-kept as long as the model, its settings and the input's files are those of the receipt. Folders of masks that lie in
-an input are left out. Photos are read upright, as their EXIF orientation says, and videos by PyAV alone: nothing
-compares decoders here, as ingest does.
+An input that fails stops no other. The same command again goes on where it was, and does nothing twice. Masks of
+another input of that name, or made with other settings, stay: the next folder is <name>-2 (amd.inference.places).
+Folders of masks that lie in an input are left out. Photos are read upright, as their EXIF orientation says, and videos
+by PyAV alone: nothing compares decoders here, as ingest does.
 """
 
-import hashlib
-import shutil
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
+
+from amd.data.images import read_mask
 from amd.data.ingest.examine import LOST_SHARE
 from amd.data.video.decode import Source
 from amd.data.video.probe import probe, trimmed_frames
-from amd.data.video.sources import RECEIPT, find_inputs, is_one_image, video_id
-from amd.inference.amd import open_amd
-from amd.inference.segmenter import Segmented, overlay_path
+from amd.data.video.sources import find_inputs, is_one_image, video_id
+from amd.inference.export import EXPORTS, MaskedFrame, SourceInfo, is_whole, open_exports
+from amd.inference.methods import Choice, Method, open_method
+from amd.inference.places import find_place, folder_name, mark, source_state, text_of
+from amd.inference.selection import Point, chosen_objects, parse_point
+from amd.inference.video import Span, Video
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, run_lock, write_json
+from amd.runtime.processes import free_threads, limit_threads
 
 SUMMARY = "summary.json"
 NAMED_FAILURES = 3  # in the last line; the summary has all
 
 
-class Method(Protocol):
-    """A way from frames to masks, with its model; amd.inference.amd and amd.inference.transfer have one each."""
-
-    def summary(self) -> dict[str, Any]:
-        """What summary.json says of it."""
-
-    def key(self, source: Source) -> dict[str, Any]:
-        """What masks are made of beside the source's files: masks of an equal key are equal."""
-
-    def segment(
-        self, source: Source, folder: Path, soft: bool, overlay: bool, promised: int | None
-    ) -> tuple[Segmented, list[str]]:
-        """Write the masks of a source, as amd.inference.segmenter does; gives what was made, and warnings."""
-
-
 @dataclass(frozen=True)
-class Setup:
-    """What all inputs of a run share."""
+class Wanted:
+    """What all inputs of a run share: the method, the part of each, and what is written of it."""
 
     method: Method
-    soft: bool
-    overlay: bool
+    exports: tuple[str, ...] = ("masks",)
+    span: Span = field(default_factory=Span)
+    objects: bool = False  # parts that stay apart get ids of their own
+    keep: tuple[Point, ...] = ()  # the objects at these points stay, if there are any
+    drop: tuple[Point, ...] = ()  # the objects at these points go
 
-    def key(self, source: Source) -> dict[str, Any]:
-        """What masks of `source` are made of."""
-        place = {"path": _shown(source.path), "files": _files_state(source), "upright": source.upright}
-        return {**place, **self.method.key(source)}
+    def key(self, video: Video) -> dict[str, Any]:
+        """What masks of a video are made of; an export that is wanted besides changes none."""
+        source = video.source
+        place = {"path": text_of(source.path), "files": source_state(source), "upright": source.upright}
+        parts = {"objects": self.objects, "keep": list(map(str, self.keep)), "drop": list(map(str, self.drop))}
+        span = {} if self.span.is_whole else {"span": asdict(self.span)}
+        chosen = parts if self.objects or self.keep or self.drop else {}
+        return {**place, **span, **chosen, **self.method.key(video)}
 
 
 def segment_inputs(
     paths: Sequence[Path],
-    model_uri: str,
-    out: Path,
+    out: Path = Path("segmented"),
+    model: str | None = None,
+    method: str | None = None,
     adapt: int | None = None,
+    segment: int | None = None,
+    flow: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    export: tuple[str, ...] = (),
     overlay: bool = False,
     soft: bool = False,
-    segment: int | None = None,
-    method: str = "amd",
-    flow: str | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    every: int = 1,
+    objects: bool = False,
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
     raw_orientation: bool = False,
 ) -> None:
     """Segment everything that `paths` name into `out`; print and write the summary.
 
-    `adapt` is the number of iterations of adaptation to each video, None for none; `segment` overrides the model's
-    object segment; `flow` says where optical flow comes from, for the method transfer; `raw_orientation` takes photos
-    as stored. UserError for a model that cannot be had or is of the other method, and, after all work, when an input
-    failed.
+    `model`, `method`, `adapt`, `segment`, `flow` and `device` are those of amd.inference.methods.Choice; `threads` None
+    takes what is free. `export` names what is written (amd.inference.export), beside masks; `start`, `end` (seconds)
+    and `every` choose frames; `raw_orientation` takes photos as stored. UserError for words that do not go together
+    and a model that cannot be had, and, after all work, when an input failed.
     """
-    setup = Setup(_open_method(method, model_uri, adapt, segment, flow), soft, overlay)
+    count = threads or free_threads()
+    limit_threads(count)
+    extra = ("soft",) * soft + ("overlay",) * overlay + ("objects",) * objects
+    wanted = Wanted(
+        open_method(Choice(model, method, adapt, segment, flow, device, count)),
+        tuple(dict.fromkeys(("masks", *export, *extra))),
+        Span(start, end, every),
+        objects or "objects" in export,
+        tuple(parse_point(text, "--keep") for text in keep),
+        tuple(parse_point(text, "--drop") for text in drop),
+    )
     with run_lock(out / ".segment.lock", f"amd segment --out {out}"):
         sources = find_sources(paths, raw_orientation)
-        rows = [{**_row(source, setup, out / source.video_id), "model": model_uri} for source in sources]
-        earlier = _earlier_rows(out, {source.video_id for source in sources})
-        write_json(out / SUMMARY, {"model": model_uri, **setup.method.summary(), "inputs": earlier + rows})
+        rows = [{**_row(source, wanted, out), "model": model} for source in sources]
+        earlier = _earlier_rows(out, {row["video_id"] for row in rows})
+        write_json(out / SUMMARY, {"model": model, **wanted.method.summary(), "inputs": earlier + rows})
     more = f", with {len(earlier)} inputs of earlier runs" if earlier else ""
     print(format_summary(rows), f"masks and summary.json in {out}{more}", sep="\n\n")
     _raise_failures(rows, out)
 
 
-def _open_method(method: str, model_uri: str, adapt: int | None, segment: int | None, flow: str | None) -> Method:
-    if method == "amd":
-        if flow is not None:
-            raise UserError("--flow: the method amd has its own flow; leave it out, or give --method transfer")
-        return open_amd(model_uri, adapt, segment)
-    if adapt is not None or segment is not None:
-        option = "--adapt" if adapt is not None else "--segment"
-        raise UserError(f"{option}: only the method amd has it; leave it out")
-    from amd.inference.transfer import open_transfer  # SciPy's graphs and the CRF take a moment to import
-
-    return open_transfer(model_uri, flow)
-
-
 def find_sources(paths: Sequence[Path], raw_orientation: bool = False) -> list[Source]:
-    """The sources of all paths, each once, with distinct ids; a path that cannot be used is one with a problem.
+    """The sources of all paths, each once; a path that cannot be used is one with a problem.
 
     They are read upright unless `raw_orientation`, and videos by PyAV.
     """
     found = {(source.path.absolute(), source.frame_names): source for path in paths for source in _sources(path)}
-    times = Counter(source.video_id for source in found.values())
-    sources = []
-    for place, source in found.items():
-        distinct = source.video_id if times[source.video_id] == 1 else f"{source.video_id}-{_short_hash(place)}"
-        sources.append(replace(source, video_id=distinct, decoder="pyav", upright=not raw_orientation))
-    return sources
+    return [
+        replace(source, video_id=folder_name(source), decoder="pyav", upright=not raw_orientation)
+        for source in found.values()
+    ]
 
 
 def format_summary(rows: list[dict]) -> str:
     """The summary as text: a line per input, its warnings below it."""
     width = max(len(row["video_id"]) for row in rows)
-    lines = [f"{'input':{width}}  {'frames':>6}  {'size':>9}  {'object':>6}  {'frames/s':>8}"]
+    lines = [f"{'input':{width}}  {'frames':>6}  {'size':>9}  {'object':>6}  {'sure':>5}  {'seconds':>8}"]
     for row in rows:
         if row["failed"]:
             lines.append(f"{row['video_id']:{width}}  failed: {_printable(row['reason'])}")
             continue
         size = f"{row['width']}x{row['height']}"
-        lines.append(
-            f"{row['video_id']:{width}}  {row['frames']:6}  {size:>9}  {row['mean_area']:6.1%}  {row['fps']:8.1f}"
+        figures = (
+            f"{row['frames']:6}  {size:>9}  {row['mean_area']:6.1%}  {row['confidence']:5.2f}  {row['seconds']:8.1f}"
         )
+        lines.append(f"{row['video_id']:{width}}  {figures}")
         lines += [f"{'':{width}}  warning: {_printable(warning)}" for warning in row["warnings"]]
     return "\n".join(lines)
 
@@ -162,11 +161,11 @@ def _earlier_rows(out: Path, now: set[str]) -> list[dict]:
     ]
 
 
-def _row(source: Source, setup: Setup, folder: Path) -> dict:
+def _row(source: Source, wanted: Wanted, out: Path) -> dict:
     """One input segmented, or why it failed; nothing that goes wrong with it stops the others."""
-    row = {"video_id": source.video_id, "path": _shown(source.path)}
+    row = {"video_id": source.video_id, "path": text_of(source.path)}
     try:
-        return row | {"failed": False} | _segmented(source, setup, folder)
+        return row | {"failed": False} | _segmented(source, wanted, out)
     except UserError as error:
         reason = _without_path(error, source.path)
     except BrokenPipeError:  # nobody reads what is said any more: no fault of the input
@@ -176,106 +175,103 @@ def _row(source: Source, setup: Setup, folder: Path) -> dict:
     return row | {"failed": True, "reason": reason}
 
 
-def _segmented(source: Source, setup: Setup, folder: Path) -> dict:
+def _segmented(source: Source, wanted: Wanted, out: Path) -> dict:
     """The columns of an input's row, from its receipt when it is done already."""
     if source.problem:
         raise UserError(source.problem)
-    key, promised = setup.key(source), _promised(source)
-    row = _resume(folder, key)
-    if row is None or not _is_whole(source, row, setup, folder):
-        write_json(folder / RECEIPT, {"key": key, "row": None})
-        row = _segment(source, setup, folder, promised)
-        write_json(folder / RECEIPT, {"key": key, "row": row})
-    return row
+    video = Video(source, wanted.span, _promised(source))
+    key = wanted.key(video)
+    folder, row = find_place(out, source.video_id, key)
+    if row is None or not all(is_whole(name, folder, row["frames"]) for name in wanted.exports):
+        mark(folder, key, None)
+        row = _segment(video, wanted, folder)
+        mark(folder, key, row)
+    return row | {"video_id": folder.name}
 
 
-def _segment(source: Source, setup: Setup, folder: Path, promised: int | None) -> dict:
-    start = time.monotonic()
-    done, warnings = setup.method.segment(source, folder, setup.soft, setup.overlay, promised)
-    if done.damage and source.frame_names is not None:  # whoever made the folder can mend it
+def _segment(video: Video, wanted: Wanted, folder: Path) -> dict:
+    """Write every export of a video; its row."""
+    began, source = time.monotonic(), video.source
+    if not {need for name in wanted.exports for need in EXPORTS[name].needs}:
+        video.kept = lambda name: _written(folder / "masks" / f"{name}.png")
+    info = SourceInfo(source.video_id, source.frame_names)
+    tally = _Tally()
+    with open_exports(wanted.exports, folder, info) as write:
+        for frame in chosen_objects(wanted.method.masks, video, wanted.objects, wanted.keep, wanted.drop):
+            write(frame)
+            tally.add(frame)
+    if video.damage and source.frame_names is not None:  # whoever made the folder can mend it
         raise UserError(
-            f"only the first {done.frames} of {promised} images are segmented ({done.damage}); mend the folder, or "
-            "give images that are no video one by one"
+            f"only the first {tally.frames} of {video.promised} images are segmented ({video.damage}); mend the "
+            "folder, or give images that are no video one by one"
         )
+    seconds = time.monotonic() - began
     return {
-        "frames": done.frames,
-        "width": done.width,
-        "height": done.height,
-        "mean_area": done.area / done.frames,  # share of the frame
-        "seconds": round(time.monotonic() - start, 3),  # with the adaptation
-        "fps": round(done.frames / done.seconds, 3),  # frames segmented a second
-        "warnings": warnings + _doubts(source, done, promised),
+        **tally.columns(),
+        "seconds": round(seconds, 3),
+        "fps": round(tally.frames / seconds, 3),  # frames a second, with all that was done before the first mask
+        "warnings": video.notes + tally.doubts() + _doubts(video, tally.frames),
     }
 
 
-def _doubts(source: Source, done: Segmented, promised: int | None) -> list[str]:
-    """What a user should know of masks that were made."""
-    doubts = []
-    if done.damage:
-        doubts.append(f"damaged: only the first {done.frames} frames decode ({done.damage})")
-    elif source.frame_names is None and promised:
-        lost = promised - done.frames - done.flaws.lost
-        if lost > 1 + LOST_SHARE * promised and lost > trimmed_frames(source.path):
-            doubts.append(f"truncated: {done.frames} of {promised} frames are there")
-    doubts += done.flaws.texts()
-    if done.area == 0:
-        doubts.append("no pixel of any frame belongs to the object")
-    return doubts
+@dataclass
+class _Tally:
+    """What a video's masks add up to."""
+
+    frames: int = 0
+    width: int = 0
+    height: int = 0
+    area: float = 0.0  # summed over frames
+    confidence: float = 0.0
+    refused: dict[str, int] = field(default_factory=dict)  # frames by the reason
+
+    def add(self, frame: MaskedFrame) -> None:
+        """Count one frame."""
+        self.height, self.width = frame.mask.shape
+        self.frames += 1
+        self.area += frame.area
+        self.confidence += frame.confidence
+        if frame.reason:
+            self.refused[frame.reason] = self.refused.get(frame.reason, 0) + 1
+
+    def columns(self) -> dict[str, Any]:
+        """The row's columns."""
+        return {
+            "frames": self.frames,
+            "width": self.width,
+            "height": self.height,
+            "mean_area": self.area / self.frames,  # share of the frame
+            "confidence": round(self.confidence / self.frames, 4),
+        }
+
+    def doubts(self) -> list[str]:
+        """Why masks are empty, a line per reason."""
+        if not self.refused and self.area == 0:
+            return ["no pixel of any frame belongs to the object"]
+        whole = {reason for reason, count in self.refused.items() if count == self.frames}
+        return [reason if reason in whole else f"{reason} ({count} frames)" for reason, count in self.refused.items()]
+
+
+def _written(path: Path) -> np.ndarray | None:
+    """A mask that an interrupted run wrote."""
+    return read_mask(path) if path.exists() else None
+
+
+def _doubts(video: Video, frames: int) -> list[str]:
+    """What a user should know of the frames that masks were made of."""
+    doubts, source = [], video.source
+    if video.damage:
+        doubts.append(f"damaged: only the first {frames} frames decode ({video.damage})")
+    elif source.frame_names is None and video.promised and video.span.is_whole:
+        lost = video.promised - frames - video.flaws.lost
+        if lost > 1 + LOST_SHARE * video.promised and lost > trimmed_frames(source.path):
+            doubts.append(f"truncated: {frames} of {video.promised} frames are there")
+    return doubts + video.flaws.texts()
 
 
 def _promised(source: Source) -> int | None:
     """How many frames there should be; None where the container does not say."""
     return probe(source.path).frames_promised if source.frame_names is None else len(source.frame_names)
-
-
-def _resume(folder: Path, key: dict) -> dict | None:
-    """The row of a finished input of the same key; what was made of another key is removed."""
-    if not (folder / RECEIPT).exists():
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder}: was not made by amd segment; move it away or choose another --out")
-        return None
-    receipt = _read_receipt(folder / RECEIPT)
-    if receipt["key"] == key:
-        return receipt["row"]
-    if receipt["key"]["path"] != key["path"]:
-        raise UserError(f"{folder}: holds the masks of {receipt['key']['path']}; choose another --out")
-    for name in ("masks", "soft"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for overlay in folder.glob("overlay.*"):
-        overlay.unlink()
-    return None
-
-
-def _read_receipt(path: Path) -> dict:
-    receipt = read_json(path)
-    if isinstance(receipt, dict) and isinstance(receipt.get("key"), dict) and "path" in receipt["key"]:
-        return {"row": None, **receipt}
-    raise UserError(f"{path}: not a receipt of amd segment; remove its folder")
-
-
-def _is_whole(source: Source, row: dict, setup: Setup, folder: Path) -> bool:
-    """Whether everything that is wanted of a finished input is there."""
-    kinds = ["masks", "soft"] if setup.soft else ["masks"]
-    counts = {len(list((folder / kind).glob("*.png"))) for kind in kinds}
-    return counts == {row["frames"]} and (not setup.overlay or overlay_path(source, folder).exists())
-
-
-def _files_state(source: Source) -> str:
-    """A hash that changes when a file of the source does: names, sizes and times of modification."""
-    files = [source.path / name for name in source.frame_names] if source.frame_names is not None else [source.path]
-    try:
-        return _short_hash([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
-    except OSError as error:
-        raise UserError(f"{Path(error.filename).name}: not readable ({error.strerror})") from None
-
-
-def _short_hash(value: object) -> str:
-    return hashlib.sha256(repr(value).encode(errors="backslashreplace")).hexdigest()[:16]
-
-
-def _shown(path: Path) -> str:
-    """An absolute path as text that JSON can hold."""
-    return str(path.absolute()).encode(errors="backslashreplace").decode()
 
 
 def _printable(text: str) -> str:

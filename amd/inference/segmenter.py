@@ -1,34 +1,118 @@
-"""The product: images or a video in, masks of the object out, frame by frame and in bounded memory.
+"""The product in Python: images or videos in, masks of the object out.
 
-Enters: an AMD with its ModelInfo, and a source of frames or a sequence of a benchmark. Leaves: masks (0 or 255) at
-the frames' own size, the object segment's probability, an overlay to look at. The object is one segment, chosen
-without labels (paper 3.5); a pixel belongs to its most probable segment.
+    segmenter = Segmenter.from_pretrained()                        # what moves, without a model
+    for frame in segmenter.segment_video("clip.mp4"):              # one at a time, whatever the length
+        print(frame.timestamp, frame.area, frame.confidence)
+        frame.save(f"{frame.name}.png")
+
+`amd segment` is this with files (amd.inference.inputs); the pipeline's stages use `segment_sequence`.
 """
 
-import io
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from torch import Tensor
 
 from amd.data.benchmarks.davis import Sequence
 from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
-from amd.data.images import read_image, read_mask, write_labels, write_mask
-from amd.data.video.decode import DecodeError, Frame, Source, read_frames
-from amd.data.video.flaws import Flaws
-from amd.draw.overlay import draw_mask
-from amd.draw.video import encoded_video
+from amd.data.images import read_image, write_labels, write_mask
+from amd.data.video.sources import find_inputs
+from amd.inference.export import MaskedFrame
+from amd.inference.methods import Choice, Method, open_method
+from amd.inference.video import Span, Video, held_frames
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo, object_segment
-from amd.models.inference import label_map, object_mask, soft_masks
+from amd.models.inference import label_map, soft_masks
 from amd.runtime.errors import UserError
-from amd.runtime.files import write_bytes
-from amd.runtime.progress import progress
+
+
+class Segmenter:
+    """Segments images and videos by one method.
+
+    >>> import numpy as np
+    >>> black = [np.zeros((48, 64, 3), np.uint8)] * 3
+    >>> [frame.mask.any() for frame in Segmenter.from_pretrained(method="flow").segment_video(black)]
+    [False, False, False]
+    """
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        uri: str | None = None,
+        method: str | None = None,
+        adapt: int | None = None,
+        segment: int | None = None,
+        device: str = "auto",
+        threads: int = 1,
+    ) -> "Segmenter":
+        """With the model that `uri` names, or without one by what moves (amd.inference.methods).
+
+        `adapt` is the number of iterations of adaptation to each video, `segment` the object's in place of the model's
+        own. UserError for a model that cannot be had, and for words that do not go together.
+
+        >>> Segmenter.from_pretrained(method="flow").method.summary()["method"]
+        'flow'
+        """
+        return cls(open_method(Choice(uri, method, adapt, segment, None, device, threads)))
+
+    def segment_image(self, image: Any) -> MaskedFrame:
+        """The object's mask of one image: a path, or an array or tensor H,W,3 or 3,H,W, uint8 or float in [0, 1].
+
+        Files are taken upright as their EXIF orientation says. UserError for an array of another kind, and for a
+        method that needs motion.
+
+        >>> Segmenter.from_pretrained(method="flow").segment_image(np.zeros((3, 8, 8), np.uint8))
+        Traceback (most recent call last):
+        amd.runtime.errors.UserError: a photo has no motion to see objects by; give a model of single images with ...
+        """
+        pixels = read_image(image, upright=True) if isinstance(image, str | Path) else as_image(image)
+        return next(iter(self.method.masks(held_frames([pixels], one_image=True))))
+
+    def segment_video(
+        self, video: Any, start: float = 0.0, end: float | None = None, every: int = 1
+    ) -> Iterator[MaskedFrame]:
+        """Each frame of a video with its mask, in order: a path (a file or a folder of images), or a list of frames.
+
+        Frames are as of `segment_image`; an iterator of frames is held in memory, since most methods read them twice.
+        `start` and `end` are seconds, `every` takes each n-th frame.
+
+        >>> frames = np.zeros((2, 32, 32, 3), np.uint8)
+        >>> [frame.index for frame in Segmenter.from_pretrained(method="flow").segment_video(frames)]
+        [0, 1]
+        """
+        span = Span(start, end, every)
+        if not isinstance(video, str | Path):
+            return self.method.masks(held_frames([as_image(frame) for frame in video], span))
+        sources = find_inputs(Path(video))
+        if len(sources) != 1:
+            raise UserError(f"{video}: holds {len(sources)} inputs; give one of them")
+        return self.method.masks(Video(sources[0], span))
+
+
+def as_image(given: Any) -> np.ndarray:
+    """An array or tensor as uint8 RGB H,W,3; UserError when it is no image.
+
+    >>> as_image(np.full((3, 4, 5), 0.5)).shape, int(as_image(torch.full((4, 5, 3), 0.5))[0, 0, 0])
+    ((4, 5, 3), 128)
+    """
+    image = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    if image.ndim == 3 and image.shape[2] != 3 and image.shape[0] == 3:
+        image = image.transpose(1, 2, 0)
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise UserError(f"an image has shape H,W,3 or 3,H,W, not {tuple(np.shape(given))}")
+    if np.issubdtype(image.dtype, np.floating):
+        if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
+            raise UserError("a float image has values from 0 to 1; give uint8 for 0 to 255")
+        image = np.rint(image * 255)
+    elif not np.issubdtype(image.dtype, np.integer) or image.min() < 0 or image.max() > 255:
+        raise UserError(f"an image is uint8, or float from 0 to 1, not {image.dtype}")
+    return np.ascontiguousarray(image, dtype=np.uint8)
 
 
 def segment_sequence(model: AMD, info: ModelInfo, sequence: Sequence, folder: Path, dataset: str) -> None:
@@ -43,127 +127,3 @@ def segment_sequence(model: AMD, info: ModelInfo, sequence: Sequence, folder: Pa
         labels = label_map(masks).cpu().numpy()
         write_mask(prediction_path(masks_folder(folder, dataset), sequence.name, frame.name), labels == chosen)
         write_labels(prediction_path(segments_folder(folder, dataset), sequence.name, frame.name), labels)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to make of a source."""
-
-    segment: int
-    short_edge: int | None  # frames are resized to this to be segmented
-    soft: bool = False
-    overlay: bool = False
-
-
-@dataclass
-class Segmented:
-    """What was made of a source."""
-
-    frames: int = 0
-    width: int = 0
-    height: int = 0
-    area: float = 0.0  # share of the object, summed over frames
-    seconds: float = 0.0
-    damage: str = ""  # why no more frames decode
-    flaws: Flaws = field(default_factory=Flaws)  # lost frames, and frames of another size
-
-
-def segment_source(model: AMD, source: Source, wanted: Wanted, folder: Path, promised: int | None = None) -> Segmented:
-    """Write `folder`/masks/<frame>.png of every frame, with soft/ and an overlay where wanted.
-
-    Frames come one at a time, whatever the length. Files that are there are taken as they are: an interrupted
-    source goes on where it was. `promised` is the expected number of frames, for the progress line. A damaged
-    end is told in the result; UserError when no frame decodes.
-    """
-
-    def masked(frames: Iterator[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
-        name_of = frame_names(source)
-        for frame in frames:
-            yield frame, _frame_mask(model, frame.image, wanted, folder, name_of(frame.index))
-
-    return follow_masks(masked, source, folder, wanted.overlay, promised)
-
-
-def follow_masks(
-    masked: Callable[[Iterator[Frame]], Iterator[tuple[Frame, np.ndarray]]],
-    source: Source,
-    folder: Path,
-    overlay: bool,
-    promised: int | None,
-) -> Segmented:
-    """What `masked` made of a source's frames: counted, and drawn where an overlay is wanted.
-
-    `masked` takes the frames and gives each with its mask bool H,W, which it has written.
-    """
-    done, start = Segmented(), time.monotonic()
-    with (
-        closing(read_frames(source)) as decoded,
-        progress(good_frames(decoded, done), source.video_id, promised, "frames") as frames,
-        ExitStack() as stack,
-    ):
-        draw = _overlay(source, folder, stack) if overlay else None
-        for frame, mask in masked(iter(frames)):
-            if draw is not None:
-                draw(frame, mask)
-            done.height, done.width = mask.shape
-            done.area += float(mask.mean())
-            done.frames += 1
-            done.flaws.see(frame)
-        if done.frames == 0:
-            raise UserError(f"{source.path}: no frame in it; replace or remove it")
-    done.seconds = time.monotonic() - start
-    return done
-
-
-def frame_names(source: Source) -> Callable[[int], str]:
-    """What names a source's masks, without suffix, by the index of the frame: of images their own name, else a number.
-
-    A frame that was lost takes no other's number.
-    """
-    if source.frame_names is None:
-        return "{:06d}".format
-    stems = [Path(name).stem for name in source.frame_names]
-    return (stems if len(set(stems)) == len(stems) else source.frame_names).__getitem__  # a.jpg beside a.png
-
-
-def overlay_path(source: Source, folder: Path) -> Path:
-    """Where the overlay of a source lies: of one image a picture, else a video."""
-    return folder / ("overlay.png" if source.is_one_image else "overlay.mp4")
-
-
-def good_frames(decoded: Iterable[Frame], done: Segmented) -> Iterator[Frame]:
-    """Frames up to the damage, if there is any; none at all is the caller's to hear."""
-    try:
-        yield from decoded
-    except DecodeError as error:
-        if error.good_frames == 0:
-            raise
-        done.damage = error.reason
-
-
-def _frame_mask(model: AMD, image: np.ndarray, wanted: Wanted, folder: Path, name: str) -> np.ndarray:
-    """The object's mask, bool H,W, of one frame; written, or read where that was done before."""
-    mask_path, soft_path = folder / "masks" / f"{name}.png", folder / "soft" / f"{name}.png"
-    if mask_path.exists() and (not wanted.soft or soft_path.exists()):
-        return read_mask(mask_path)
-    masks = soft_masks(model, torch.from_numpy(image), wanted.short_edge)
-    mask = object_mask(masks, wanted.segment).cpu().numpy()
-    if wanted.soft:
-        write_labels(soft_path, (masks[wanted.segment] * 255).round().to(torch.uint8).cpu().numpy())
-    write_mask(mask_path, mask)
-    return mask
-
-
-def _overlay(source: Source, folder: Path, stack: ExitStack) -> Callable[[Frame, np.ndarray], None]:
-    """What draws a frame with its mask into the source's overlay; `stack` finishes the file."""
-    path = overlay_path(source, folder)
-    if path.suffix == ".png":
-        return lambda frame, mask: _write_picture(path, draw_mask(frame.image, mask))
-    video = stack.enter_context(encoded_video(path))
-    return lambda frame, mask: video.write(draw_mask(frame.image, mask), frame.timestamp)
-
-
-def _write_picture(path: Path, image: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    write_bytes(path, buffer.getvalue())

@@ -5,13 +5,19 @@ is kept. Objects have the same ids in every pass over a video, so that one pass 
 next applies it.
 """
 
+import io
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import IO
 
 import numpy as np
 
-from amd.inference.export.kinds import bounding_box
+from amd.data.video.decode import Frame
+from amd.inference.export.kinds import MaskedFrame, bounding_box
+from amd.inference.objects import ObjectTracker
+from amd.inference.video import Video
 from amd.runtime.errors import UserError
 
 POINT = re.compile(r"(\d+),(\d+)@(\d+(?:\.\d+)?|\.\d+)", re.ASCII)
@@ -76,6 +82,67 @@ def choose(frames: Iterable[tuple[float, np.ndarray]], keep: Sequence[Point], dr
         raise UserError(f"{waiting[0]}: the video ends at {timestamp:.2f} seconds; give a time before")
     kept = frozenset(found[point] for point in keep) if keep else None
     return Selection(kept, frozenset(found[point] for point in drop))
+
+
+def chosen_objects(
+    masks: Callable[[Video], Iterator[MaskedFrame]],
+    video: Video,
+    objects: bool,
+    keep: Sequence[Point],
+    drop: Sequence[Point],
+) -> Iterator[MaskedFrame]:
+    """The frames of `masks` with ids where `objects` are wanted, and with the objects alone that the points choose.
+
+    Points need the whole video before its first frame: masks are then kept on disk for a second pass.
+    """
+    if not (objects or keep or drop):
+        yield from masks(video)
+        return
+    tracked = _tracked(masks(video))
+    if not (keep or drop):
+        yield from tracked
+        return
+    with tempfile.TemporaryFile() as file:
+        places: list[tuple[int, int]] = []
+
+        def noted() -> Iterator[tuple[float, np.ndarray]]:
+            for frame in tracked:
+                places.append(_keep(file, frame))
+                yield frame.timestamp, np.asarray(frame.ids)
+
+        selection = choose(noted(), keep, drop)
+        for place, frame in zip(places, video.frames("objects"), strict=True):
+            kept = _kept(file, place, frame, video.name(frame.index))
+            ids = selection.ids(np.asarray(kept.ids))
+            yield replace(kept, ids=ids, mask=ids > 0)
+
+
+def _tracked(frames: Iterable[MaskedFrame]) -> Iterator[MaskedFrame]:
+    """Frames with the ids of their objects."""
+    tracker = ObjectTracker()
+    for frame in frames:
+        yield replace(frame, ids=tracker.track(frame.mask))
+
+
+def _keep(file: IO[bytes], frame: MaskedFrame) -> tuple[int, int]:
+    """Append what was made of a frame to a file; where it lies there."""
+    buffer = io.BytesIO()
+    soft = np.zeros(0, np.float32) if frame.soft is None else frame.soft
+    np.savez_compressed(
+        buffer, ids=np.asarray(frame.ids), soft=soft.astype(np.float16), sure=frame.confidence, reason=frame.reason
+    )
+    file.seek(0, 2)
+    return file.tell(), file.write(buffer.getvalue())
+
+
+def _kept(file: IO[bytes], place: tuple[int, int], frame: Frame, name: str) -> MaskedFrame:
+    """What `_keep` wrote of a frame."""
+    file.seek(place[0])
+    with np.load(io.BytesIO(file.read(place[1])), allow_pickle=False) as held:
+        soft = held["soft"].astype(np.float32) if held["soft"].size else None
+        ids = held["ids"]
+        sure, reason = float(held["sure"]), str(held["reason"])
+    return MaskedFrame(frame.index, name, frame.timestamp, frame.image, ids > 0, soft, ids, sure, reason)
 
 
 def _object_at(ids: np.ndarray, point: Point) -> int:

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
-import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,12 +19,12 @@ from torch import Tensor, nn
 
 from amd.config import Model
 from amd.models.amd import AMD, Architecture
+from amd.models.imagenet import read_state
 from amd.models.reference import from_reference
 from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path
 
 STRICT = ConfigDict(extra="forbid", strict=True)  # of metadata that is read
-REFERENCE_OBJECT_SEGMENT = 1  # what the published code reads (its README says 0)
 REFERENCE_SHORT_EDGE = 392
 ShortEdge = Annotated[int, Field(ge=1, le=8192)]  # a file's word must not decide over all memory
 
@@ -115,26 +114,13 @@ def check_fit(model: nn.Module, tensors: Mapping[str, Tensor], path: Path | str)
             raise UserError(f"{path}: unexpected key {name!r}; it is not a checkpoint of {model.architecture}")
 
 
-def _is_state_dict(state: dict) -> bool:
-    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
-
-
 def load_reference(path: Path | str) -> tuple[AMD, ModelInfo]:
-    """Read the published reference's `.pth` (also with `module.` prefixes, also inside `state_dict`).
+    """Read the published reference's file, with any of the wrappers and prefixes of amd.models.imagenet.read_state.
 
-    Raises UserError for a file that holds pickled code, or whose layout differs, naming the first key.
+    It has no object segment: its README and its code name different ones. Raises UserError for a file that holds
+    pickled code, or whose layout differs, naming the first key.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a damaged file nearly anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: not a plain PyTorch state dict; nothing in it was run ({reason})") from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not _is_state_dict(state):
-        raise UserError(f"{path}: holds no state dict of tensors")
+    state = read_state(path)
     try:
         renamed = from_reference(state)
     except ValueError as error:
@@ -145,9 +131,8 @@ def load_reference(path: Path | str) -> tuple[AMD, ModelInfo]:
     fill(model, renamed, path)
     info = ModelInfo(
         architecture=model.architecture,
-        object_segment=REFERENCE_OBJECT_SEGMENT,
         short_edge=REFERENCE_SHORT_EDGE,
-        lineage={"imported_from": path.name},
+        lineage={"imported_from": Path(path).name},
     )
     return model.eval(), info
 
@@ -192,7 +177,7 @@ def object_segment(info: ModelInfo, chosen: int | None = None) -> int:
 
 def weights_hash(model: nn.Module) -> str:
     """SHA-256 of the architecture and every weight: two models of one hash give the same masks."""
-    digest = hashlib.sha256(json.dumps(model.architecture.to_dict(), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(asdict(model.architecture), sort_keys=True).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())

@@ -20,7 +20,6 @@ from amd.models.checkpoint import (
     load_reference,
     parse_info,
     read_file,
-    save_checkpoint,
 )
 from amd.models.embedding import EmbeddingInfo, EmbeddingNetwork
 from amd.models.imagenet import is_imagenet_file, load_imagenet
@@ -80,18 +79,6 @@ def start_backbone(network: EmbeddingNetwork | SemanticNetwork, path: Path, para
         except RuntimeError:  # other layers, or other shapes
             backbone = network.architecture.backbone
             raise UserError(f"{path}: its backbone is not a {backbone}; set {parameter} to the file's") from None
-
-
-def import_reference(path: Path | str, out: Path | str) -> ModelInfo:
-    """Rewrite the published reference's .pth as a checkpoint; returns what the checkpoint says of itself.
-
-    Raises UserError, naming the first missing, unexpected or misshapen key, for any other file.
-    """
-    if Path(out).suffix.lower() != ".safetensors":
-        raise UserError(f"{out}: a checkpoint's name ends in .safetensors; give it that name")
-    model, info = load_reference(path)
-    save_checkpoint(out, model, info)
-    return info
 
 
 def _open(uri: str, device: str, wanted: type[Info] | None) -> tuple[nn.Module, Any]:

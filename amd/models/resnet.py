@@ -124,7 +124,11 @@ class HalvingBlock(nn.Module):
 def pad_to_even(x: Tensor) -> Tensor:
     """The last row and column repeated where the size is odd."""
     height, width = x.shape[-2:]
-    return F.pad(x, (0, width % 2, 0, height % 2), mode="replicate") if height % 2 or width % 2 else x
+    # A recorded network (amd.inference.export_model) must not remember whether the size it was recorded at was even.
+    recorded = torch.jit.is_tracing() or torch.compiler.is_exporting()
+    if recorded or height % 2 or width % 2:
+        return F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+    return x
 
 
 class SmallNet(nn.Module):

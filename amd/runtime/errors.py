@@ -4,6 +4,7 @@ import atexit
 import functools
 import gc
 import os
+import select
 import signal
 import sys
 import threading
@@ -48,7 +49,7 @@ def quiet_pipes() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        if not _lost_readers():
+        if not _lost_readers(polled=True):
             raise
         sys.exit(BROKEN_PIPE)
     finally:
@@ -56,18 +57,30 @@ def quiet_pipes() -> Iterator[None]:
             sys.exit(BROKEN_PIPE)
 
 
-def _lost_readers() -> bool:
-    """Whether nobody reads standard output or error any more; what is left for them is then dropped."""
+def _lost_readers(polled: bool = False) -> bool:
+    """Whether nobody reads standard output or error any more, so that what waits there is dropped.
+
+    `polled` also asks the system, where nothing waits to be written (PYTHONUNBUFFERED).
+    """
     lost = False
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
+            broken = polled and _has_no_reader(stream.fileno())
         except BrokenPipeError:
-            lost = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            broken = True
         except (ValueError, AttributeError):  # closed, or none at all
             continue
+        if broken:
+            lost = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return lost
+
+
+def _has_no_reader(number: int) -> bool:
+    poll = select.poll()
+    poll.register(number, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def exit_on_user_error(function: Callable[..., None]) -> Callable[..., None]:

@@ -19,6 +19,7 @@ import psutil
 
 POLL_S = 0.05
 FOLLOW_S = 0.5
+BUSY_S = 0.2  # how long the machine is looked at
 
 # Ends the group when the pipe from this process closes, which the kernel sees to even if this process is killed.
 LIFELINE = 'exec 3<&0; (cat <&3; kill 0) >/dev/null 2>&1 & exec "$@" </dev/null 3<&-'
@@ -127,3 +128,22 @@ def keep_freed_memory() -> bool:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT) and mallopt(TRIM_THRESHOLD, NEVER))
+
+
+def free_threads() -> int:
+    """How many cores of this process are not busy with something else, at least one.
+
+    Threads that share a core wait for each other: on a busy machine more of them are slower than one.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    busy = psutil.cpu_percent(interval=BUSY_S) / 100 * (psutil.cpu_count() or 1)
+    return max(1, min(cores, round(cores - busy)))
+
+
+def limit_threads(count: int) -> None:
+    """Let the libraries that compute in threads use so many of them in this process."""
+    import cv2  # here: both take a second to import
+    import torch
+
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)

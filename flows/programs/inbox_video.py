@@ -35,7 +35,7 @@ def main() -> None:
     if reason := refuse_video(options.video, limits):
         raise UserError(reason)
     try:
-        segment_inputs([options.video], options.model, options.out, options.adapt or None, overlay=True)
+        segment_inputs([options.video], options.out, options.model, adapt=options.adapt or None, overlay=True)
     except UserError as error:
         raise UserError(_reason(str(error), options.video, limits)) from None
     (row,) = read_json(options.out / SUMMARY)["inputs"]

@@ -12,8 +12,9 @@ import amd
 from amd.cli import main
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
-from amd.models.loading import import_reference, open_model
+from amd.models.loading import open_model
 from amd.runtime.errors import UserError
+from amd.training.importing import import_model
 
 SMALL = Architecture("small", 5, 4, 0.1, "small", 128, 128)
 
@@ -63,10 +64,10 @@ def test_the_reference_is_imported_in_every_layout(layout: str, reference_state:
         "bare": reference_state,
         "module": {"state_dict": {f"module.{name}": tensor for name, tensor in reference_state.items()}},
     }[layout]
-    info = import_reference(saved(content, tmp_path / "ref.pth"), tmp_path / "ref.safetensors")
+    info = import_model(saved(content, tmp_path / "ref.pth"), tmp_path / "ref.safetensors")
     model, loaded_info = open_model(tmp_path / "ref.safetensors")
     assert loaded_info == info
-    assert (info.architecture, info.object_segment, info.short_edge) == (Architecture(), 1, 392)
+    assert (info.architecture, info.object_segment, info.short_edge) == (Architecture(), None, 392)
     ours = model.state_dict()
     assert contents(ours) == contents(reference_state)  # every tensor arrived, none twice
     assert torch.equal(ours["appearance.classifier.weight"], reference_state["decode_head2.conv_seg.weight"])
@@ -78,7 +79,7 @@ def test_the_command_imports_and_says_what(
 ) -> None:
     path = saved({"state_dict": reference_state}, tmp_path / "ref.pth")
     main(["import", str(path), "--out", str(tmp_path / "new" / "ref.safetensors")])
-    assert "resnet50, 5 segments, object segment 1" in capsys.readouterr().out
+    assert "resnet50, 5 segments, no object segment yet" in capsys.readouterr().out
     assert open_model(str(tmp_path / "new" / "ref.safetensors"))[1].short_edge == 392
 
 
@@ -86,7 +87,7 @@ def test_the_first_missing_key_is_named(reference_state: dict, tmp_path: Path) -
     name = "backbone2.layer3.4.conv2.weight"
     state = {key: tensor for key, tensor in reference_state.items() if key != name}
     with pytest.raises(UserError, match=r"layer3\.4\.conv2\.weight' is missing"):
-        import_reference(saved({"state_dict": state}, tmp_path / "ref.pth"), tmp_path / "out.safetensors")
+        import_model(saved({"state_dict": state}, tmp_path / "ref.pth"), tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
 
 
@@ -111,7 +112,7 @@ def test_pickled_code_never_runs(writer: str, tmp_path: Path) -> None:
     else:
         path.write_bytes(pickle.dumps(content))
     with pytest.raises(UserError, match="nothing in it was run"):
-        import_reference(path, tmp_path / "out.safetensors")
+        import_model(path, tmp_path / "out.safetensors")
     assert not victim.exists()
     torch.load(path, weights_only=False) if writer == "torch" else pickle.loads(path.read_bytes())
     assert victim.exists()  # the payload was a live one
@@ -151,7 +152,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
 
 def test_a_checkpoint_is_named_as_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ends in \.safetensors"):
-        import_reference(tmp_path / "ref.pth", tmp_path / "out.pth")
+        import_model(tmp_path / "ref.pth", tmp_path / "out.pth")
 
 
 def test_load_model_is_the_public_way(tmp_path: Path) -> None:

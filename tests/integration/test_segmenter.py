@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import ANY
 
 import av
 import numpy as np
@@ -78,7 +79,7 @@ def write_frames(folder: Path, names: list[str], **size: int) -> Path:
 
 def run(paths: Path | list[Path], checkpoint: Path, out: Path, **options) -> list[dict]:
     """Segment without failures; the summary's rows."""
-    segment_inputs(paths if isinstance(paths, list) else [paths], str(checkpoint), out, **options)
+    segment_inputs(paths if isinstance(paths, list) else [paths], out, str(checkpoint), **options)
     return read_json(out / "summary.json")["inputs"]
 
 
@@ -263,11 +264,13 @@ def test_a_rerun_does_nothing_twice(checkpoint: Path, clip: Path, tmp_path: Path
     assert remade == ["000003.png"]
 
 
-@pytest.mark.parametrize("change", ["input", "model", "segment", "adapt"])
-def test_masks_of_anything_else_are_made_again(change: str, checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["input", "model", "segment", "adapt", "every"])
+def test_masks_of_anything_else_get_a_folder_of_their_own(
+    change: str, checkpoint: Path, clip: Path, tmp_path: Path
+) -> None:
     video = shutil.copy(clip, tmp_path / "clip.mp4")
     run(Path(video), checkpoint, tmp_path / "out", overlay=True)
-    before = files(tmp_path / "out")
+    before = files(tmp_path / "out/clip")
     options = {}
     if change == "input":
         encode(Path(video), frames=5)
@@ -275,10 +278,11 @@ def test_masks_of_anything_else_are_made_again(change: str, checkpoint: Path, cl
         checkpoint = make_checkpoint(tmp_path / "other.safetensors", seed=1)
     else:
         options = {change: 3}
-    run(Path(video), checkpoint, tmp_path / "out", **options)
+    (row,) = [row for row in run(Path(video), checkpoint, tmp_path / "out", **options) if row["video_id"] == "clip-2"]
     run(Path(video), checkpoint, tmp_path / "fresh", **options)
-    assert files(tmp_path / "out") == files(tmp_path / "fresh") != before
-    assert not (only_folder(tmp_path / "out") / "overlay.mp4").exists()  # it showed the old masks
+    assert files(tmp_path / "out/clip-2") == files(tmp_path / "fresh/clip") != before
+    assert files(tmp_path / "out/clip") == before
+    assert len(files(tmp_path / "out/clip-2")) == row["frames"]
 
 
 def test_a_killed_run_goes_on_where_it_was(checkpoint: Path, tmp_path: Path) -> None:
@@ -312,11 +316,11 @@ def test_files_of_one_name_stay_apart(checkpoint: Path, tmp_path: Path) -> None:
     rows = run([*clips, clips[0]], checkpoint, tmp_path / "both")  # the same file twice is one input
     assert [row["frames"] for row in rows] == [3, 4]
     assert len({row["video_id"] for row in rows}) == 2
+    assert [row["video_id"] for row in rows] == ["clip", "clip-2"]
     run(clips[0], checkpoint, tmp_path / "out")
     before = files(tmp_path / "out")
-    with pytest.raises(UserError, match=r"holds the masks of .*a/clip\.mp4"):
-        run(clips[1], checkpoint, tmp_path / "out")
-    assert files(tmp_path / "out") == before
+    run(clips[1], checkpoint, tmp_path / "out")
+    assert files(tmp_path / "out") == before | {f"clip-2/masks/{n:06d}.png": ANY for n in range(4)}
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(checkpoint: Path, clip: Path, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_an_imagenet_style_file_gives_the_backbone(tmp_path: Path):
     assert all(torch.equal(tensor, head[name]) for name, tensor in network.head.state_dict().items())
     with pytest.raises(UserError, match="its backbone is not a small"):
         start_backbone(SemanticNetwork(SMALL), tmp_path / "resnet18.safetensors", "model.backbone")
-    with pytest.raises(UserError, match=r"none\.safetensors: no such file"):
+    with pytest.raises(UserError, match=r"none\.safetensors: no such checkpoint"):
         start_backbone(network, tmp_path / "none.safetensors", "model.backbone")
 
 

@@ -65,7 +65,7 @@ def test_stray_folders_and_files(sequences: list[Sequence], tmp_path: Path):
 def test_a_wrong_size(sequences: list[Sequence], tmp_path: Path):
     folder = predict(sequences, tmp_path / "p", shift(0))
     write_mask(folder / "bear/00004.png", square(0).T)
-    expected = f"{folder / 'bear/00004.png'}: 30x40 pixels where the annotation has 40x30"
+    expected = f"{folder / 'bear/00004.png'}: 30x40 pixels where the frame has 40x30"
     assert error_of(sequences, folder).startswith(expected)
 
 
@@ -133,4 +133,4 @@ def test_class_maps_from_elsewhere(shared_data: Path, tmp_path: Path, capsys: py
     write_labels(next((tmp_path / "maps").iterdir()), np.full((2, 3), 1, np.uint8))
     with pytest.raises(SystemExit, match="2"):
         score("voc2012", root, tmp_path / "maps", tmp_path / "s.json")
-    assert "the prediction" in capsys.readouterr().err
+    assert ".png: 3x2 pixels where the frame has " in capsys.readouterr().err

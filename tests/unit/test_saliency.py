@@ -88,7 +88,7 @@ def test_the_command_on_saved_maps(tmp_path: Path, capsys: pytest.CaptureFixture
     write_labels(tmp_path / "maps/a.png", (np.arange(16) < 4) * np.ones((6, 1), np.uint8))
     assert "maps/a.png: no value above 1, where a map is grey from 0 to 255" in fails(capsys, command)
     write_labels(tmp_path / "maps/a.png", np.zeros((3, 3), np.uint8))
-    assert "the map 3x3" in fails(capsys, command)
+    assert "maps/a.png: 3x3 pixels where the frame has 16x6" in fails(capsys, command)
     (tmp_path / "maps/a.png").unlink()
     assert "maps/a.png: no such file" in fails(capsys, command)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from amd.data.images import write_mask
+
 OBJECT = 1  # the id of the object where objects are not told apart
 
 
@@ -34,6 +36,17 @@ class MaskedFrame:
     mask: np.ndarray  # bool H,W
     soft: np.ndarray | None = None  # float32 H,W, probability of the object
     ids: np.ndarray | None = None  # uint8 H,W, the object of each pixel, 0 for none (amd.inference.objects)
+    confidence: float = 1.0  # 0 to 1: how sure the mask is; 0 where it is refused (amd.inference.confidence)
+    reason: str = ""  # why it is refused, one line
+
+    @property
+    def area(self) -> float:
+        """The object's share of the frame."""
+        return float(self.mask.mean())
+
+    def save(self, path: Path | str) -> None:
+        """Write the mask as a PNG, 0 or 255, at the frame's own size."""
+        write_mask(Path(path), self.mask)
 
     def check(self, needs: Collection[str] = ()) -> None:
         """ValueError when an array has another type or size than it must, or one of `needs` is missing."""

@@ -19,11 +19,19 @@ def cut_out(frame: MaskedFrame) -> np.ndarray:
 
 
 def _pictures(folder: str, write: Callable[[Path, MaskedFrame], None]) -> Callable:
-    """The export that calls `write` with the path of each frame's picture in `folder`."""
+    """The export that calls `write` with the path of each frame's picture in `folder`.
+
+    A picture that an interrupted run wrote stays: it is whole, and would come out the same.
+    """
 
     @contextmanager
     def opened(root: Path, source: SourceInfo) -> Iterator[Write]:
-        yield lambda frame: write(root / folder / f"{frame.name}.png", frame)
+        def write_missing(frame: MaskedFrame) -> None:
+            path = root / folder / f"{frame.name}.png"
+            if not path.exists():
+                write(path, frame)
+
+        yield write_missing
 
     return opened
 

@@ -1,0 +1,137 @@
+"""`amd segment` by what moves: motion evidence, and appearance fitted to it, without a label and without a model.
+
+Input: a video. Output: each frame with the object's mask and how sure it is; an empty mask where nothing is sure. The
+packaged evidence network says what moves on its own; an AMD's appearance is fitted to that, from scratch or from a
+pretrained one (amd.inference.fused).
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from amd.config.fused import Fused
+from amd.data.video.decode import Frame
+from amd.inference.export import MaskedFrame
+from amd.inference.fused import Method, flow_video, segment_video
+from amd.inference.video import Video
+from amd.models.amd import AMD
+from amd.models.checkpoint import object_segment, weights_hash
+from amd.models.evidence import EvidenceInfo, EvidenceNetwork, load_evidence
+from amd.models.loading import open_as
+from amd.models.precision import choose_device
+from amd.motion.evidence import motion_evidence
+from amd.runtime.errors import UserError
+
+PHOTO = (
+    "a photo has no motion to see objects by; give a model of single images with --model (`amd train` or `dvc repro` "
+    "makes one)"
+)
+
+
+@dataclass(frozen=True)
+class MovingMethod:
+    """Evidence, appearance or both; see amd.inference.methods.Method."""
+
+    opinion: Method  # whose: both, motion's alone, appearance's alone
+    network: EvidenceNetwork
+    info: EvidenceInfo
+    settings: Fused
+    threads: int
+    start: tuple[AMD, int] | None = None  # what appearance begins with, and its object segment
+    start_weights: str | None = None  # its hash
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json says of it."""
+        return {"method": self.opinion, "supervision": "none"}
+
+    def key(self, video: Video) -> dict[str, Any]:
+        """What masks are made of."""
+        return {
+            "method": self.opinion,
+            "evidence": weights_hash(self.network),
+            "start": self.start_weights,
+            "settings": self.settings.model_dump(),
+        }
+
+    def masks(self, video: Video) -> Iterator[MaskedFrame]:
+        """Each frame with its mask and confidence. UserError for a photo."""
+        if video.source.is_one_image:
+            raise UserError(PHOTO)
+        passes = iter(("flow and evidence", "masks"))
+        passing: deque[Frame] = deque(maxlen=1)  # the frame that was given last: the last pass waits for its mask
+
+        def open_frames() -> Iterator[np.ndarray]:
+            for frame in video.frames(next(passes)):
+                passing.append(frame)
+                yield frame.image
+
+        evidence = partial(_evidence, network=self.network, info=self.info, threads=self.threads)
+        for made in segment_video(open_frames, evidence, self.settings, self.opinion, self.start):
+            frame = passing[0]
+            reason = made.confidence.reason
+            yield MaskedFrame(
+                frame.index,
+                video.name(frame.index),
+                frame.timestamp,
+                frame.image,
+                made.mask,
+                made.soft,
+                confidence=made.confidence.value,
+                reason=reason,
+            )
+
+
+@dataclass(frozen=True)
+class FlowMethod:
+    """The floor without learning: where flow is not the camera's; see amd.inference.methods.Method."""
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json says of it."""
+        return {"method": "flow", "supervision": "none"}
+
+    def key(self, video: Video) -> dict[str, Any]:
+        """What masks are made of."""
+        return {"method": "flow"}
+
+    def masks(self, video: Video) -> Iterator[MaskedFrame]:
+        """Each frame with its mask. UserError for a photo."""
+        if video.source.is_one_image:
+            raise UserError(PHOTO)
+        passing: deque[Frame] = deque()
+
+        def images() -> Iterator[np.ndarray]:
+            for frame in video.frames("flow"):
+                passing.append(frame)
+                yield frame.image
+
+        for image, mask in flow_video(images()):
+            frame = passing.popleft()
+            soft = mask.astype(np.float32)
+            yield MaskedFrame(frame.index, video.name(frame.index), frame.timestamp, image, mask, soft)
+
+
+def open_moving(
+    opinion: Method, model_uri: str | None, adapt: int | None, segment: int | None, device: str, threads: int
+) -> MovingMethod:
+    """The method with the packaged evidence network, beginning appearance with the AMD that `model_uri` names.
+
+    `adapt` is the number of iterations of the fit. UserError for a model that cannot be had or is no AMD.
+    """
+    network, info = load_evidence(device=choose_device(device))
+    settings = Fused()
+    fit = settings.fit.model_copy(update={"threads": threads, **({"iterations": adapt} if adapt else {})})
+    start = start_weights = None
+    if model_uri is not None:
+        model, model_info = open_as(AMD, model_uri, device)
+        start, start_weights = (model, object_segment(model_info, segment)), weights_hash(model)
+    return MovingMethod(opinion, network, info, settings.model_copy(update={"fit": fit}), threads, start, start_weights)
+
+
+def _evidence(
+    images: Iterable[np.ndarray], network: EvidenceNetwork, info: EvidenceInfo, threads: int
+) -> Iterator[np.ndarray]:
+    return motion_evidence(images, network, info, threads=threads)
