@@ -77,6 +77,18 @@ def test_the_same_seed_gives_the_same_model_and_leaves_the_first_alone() -> None
     assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values(), strict=True))
 
 
+def test_a_model_with_a_stride_and_more_segments_learns_the_same() -> None:
+    torch.manual_seed(0)
+    model = AMD(Architecture("small", 4, 4, 0.1, "small", 64, 64))
+    clip = square_clip()
+    adapted = adapt(model, clip, settings(objective=PAIRED, iterations=60), segment=2)
+    with torch.no_grad():
+        masks = torch.nn.functional.interpolate(adapted.segment(clip.images.float() / 255), clip.images.shape[2:])
+    inside = (masks * clip.evidence[:, None]).sum((0, 2, 3)) / clip.evidence.sum()
+    assert inside[2] > 0.7
+    assert (masks[:, 2] * (1 - clip.evidence)).mean() < 0.1
+
+
 def test_pairs_are_needed_where_the_objective_looks_at_them() -> None:
     clip = square_clip()
     lone = replace(clip, pairs=clip.pairs[:0], flow=None)

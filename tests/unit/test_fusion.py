@@ -12,6 +12,7 @@ from amd.evaluation.baselines import flow_outliers
 from amd.inference.fused import Evidence, FrameMask, Sample, flow_video, segment_video
 from amd.inference.fusion import fuse, mean_of, resized, small_size
 from amd.inference.spool import Spool
+from amd.models.amd import AMD, Architecture
 from amd.models.evidence import EvidenceArchitecture, EvidenceInfo, EvidenceNetwork
 from amd.motion.evidence import motion_evidence
 from amd.motion.inputs import channels
@@ -109,6 +110,16 @@ def test_appearance_mends_what_evidence_misses(method: str, least: float, most: 
     for number, frame in enumerate(found):
         assert np.array_equal(frame.image, picture(number)[0])
         assert frame.soft.shape == frame.mask.shape == (48, 72)
+
+
+def test_appearance_may_begin_with_a_model_that_is_there() -> None:
+    torch.manual_seed(0)
+    model = AMD(Architecture("small", 3, 4, 0.1, "small", 64, 64))
+    frames = lambda: (picture(number)[0] for number in range(6))
+    begun = lambda: list(segment_video(frames, Known(half_seen), QUICK, "amd", (model, 2)))
+    first, second = begun(), begun()  # the model itself is left as it was
+    assert all(np.array_equal(a.soft, b.soft) for a, b in zip(first, second, strict=True))
+    assert overlap(first) > 0.6
 
 
 def test_the_same_video_gives_the_same_masks() -> None:
