@@ -85,11 +85,17 @@ class Model(Section):
 class Objective(Section):
     """Weights of the terms of one objective, for pretraining and for adaptation (amd.training.objective)."""
 
-    view_synthesis: float = Field(default=1.0, ge=0)  # the paper's (3.4); the motion pathway runs only for this
-    evidence: float = Field(default=0.0, ge=0)  # what moves on its own; without it the object is chosen as in 3.5
-    coherence: float = Field(default=0.0, ge=0)  # one motion a segment
-    consistency: float = Field(default=0.0, ge=0)  # masks move with the flow
-    degree: Literal[0, 1, 2] = 0  # of a segment's motion in `coherence`: 0 is the paper's constant segment flow
+    # The paper's loss (3.4), alone where nothing else is said. The motion pathway is run for this term only.
+    view_synthesis: float = Field(default=1.0, ge=0)
+    # What moves on its own is the object: no choice of a segment afterwards. Without it the paper's rule (3.5) chooses.
+    evidence: float = Field(default=0.0, ge=0)
+    # Every segment has one motion, without a network that estimates it. Beside evidence, which has looked at the motion
+    # already, it changes little; it is there for where evidence is weak.
+    coherence: float = Field(default=0.0, ge=0)
+    # Masks move with the flow. Of one video, the same appearance in all its frames says nearly the same.
+    consistency: float = Field(default=0.0, ge=0)
+    # Of a segment's motion in `coherence`: 0 is the paper's constant segment flow, 1 affine, 2 quadratic.
+    degree: Literal[0, 1, 2] = 0
 
     @model_validator(mode="after")
     def _something_counts(self) -> "Objective":

@@ -67,17 +67,21 @@ def segment_video(
     settings: Fused,
     method: Method = "fused",
     start: tuple[AMD, int] | None = None,
+    device: torch.device | str = "cpu",
 ) -> Iterator[FrameMask]:
     """A FrameMask for each of the frames uint8 H,W,3 of a video, which `open_frames` gives from the start.
 
-    `start` is an AMD to begin appearance with, and its object segment; None begins from scratch. UserError as
-    amd.training.adaptation.adapt.
+    `start` is an AMD to begin appearance with, and its object segment; None begins from scratch. It is fitted on
+    `device`. UserError as amd.training.adaptation.adapt.
     """
     with Spool() as moves:
         sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
         for values in evidence(sample.watch(open_frames())):
             moves.add(values)
-        appearance = fit_appearance(sample, moves, settings, start) if method != "motion" and sample.images else None
+        appearance: Appearance | None = None
+        if method != "motion" and sample.images:
+            model, segment = start or (from_scratch(settings), OBJECT)
+            appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fit)
         opinions = Opinions(appearance, method, settings.appearance)
         verdict = judge_video(
             [opinions.of(image, moves[number]) for number, image in sample.images.items()], settings.confidence
@@ -105,14 +109,13 @@ def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.nd
         before, frame = frame, following
 
 
-def fit_appearance(sample: Sample, moves: Spool, settings: Fused, start: tuple[AMD, int] | None = None) -> "Appearance":
-    """An AMD adapted to what moves in a sample of frames."""
+def fit_appearance(model: AMD, segment: int, sample: Sample, moves: Spool, settings: Adapt) -> "Appearance":
+    """A copy of `model` whose `segment` is what moves in a sample of frames."""
     images = torch.from_numpy(np.stack(list(sample.images.values()))).permute(0, 3, 1, 2)
     size = (images.shape[2], images.shape[3])
     evidence = torch.from_numpy(np.stack([resized(moves[number], size) for number in sample.images]))
     clip = Clip(images, torch.empty(0, 2, dtype=torch.int64), evidence.half())
-    model, segment = start or (from_scratch(settings), OBJECT)
-    return Appearance(adapt(model, clip, settings.fit, segment), segment, settings.fit)
+    return Appearance(adapt(model, clip, settings, segment), segment, settings)
 
 
 def from_scratch(settings: Fused) -> AMD:

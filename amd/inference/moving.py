@@ -70,7 +70,8 @@ class MovingMethod:
                 yield frame.image
 
         evidence = partial(_evidence, network=self.network, info=self.info, threads=self.threads)
-        for made in segment_video(open_frames, evidence, self.settings, self.opinion, self.start):
+        device = next(self.network.parameters()).device
+        for made in segment_video(open_frames, evidence, self.settings, self.opinion, self.start, device):
             frame = passing[0]
             reason = made.confidence.reason
             yield MaskedFrame(

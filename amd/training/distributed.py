@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from amd.models.precision import choose_device
-from amd.runtime.processes import keep_freed_memory
+from amd.runtime.processes import keep_freed_memory, program_group
 
 GRACE_S = 60.0  # for the step under way to end, and the state to be saved
 

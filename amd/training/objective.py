@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from amd.config import Objective
 from amd.models.amd import AMD, AMDOutput
@@ -65,7 +66,7 @@ def objective(prediction: Prediction, batch: Batch, weights: Objective, segment:
     ValueError when a term has a weight and the batch lacks what it needs.
     """
     with torch.autocast(batch.images.device.type, enabled=False):
-        masks = prediction.masks.float()
+        masks = _at_size(prediction.masks.float(), batch.images.shape[2:])
         terms: list[Tensor] = []
         if weights.view_synthesis:
             half = len(batch.images) // 2
@@ -150,6 +151,13 @@ def _distances(masks: Tensor, flow: Tensor, basis: Tensor, spread: Tensor) -> Te
         distances = ((flow[:, None] - fitted) ** 2).sum(2)
         weights = masks * (spread[:, :, None] / (distances + spread[:, :, None])) ** 2
     return distances
+
+
+def _at_size(masks: Tensor, size: torch.Size) -> Tensor:
+    """Masks of an appearance pathway with a stride, enlarged to where evidence and flow are known."""
+    if masks.shape[2:] == size:
+        return masks
+    return F.interpolate(masks, tuple(size), mode="bilinear", align_corners=False)
 
 
 def _known(part: Part | None) -> Part:

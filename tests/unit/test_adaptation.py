@@ -1,6 +1,7 @@
 """Adaptation: what is drawn from a clip, how it is warped, and that it learns the evidence it is given."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from pydantic import ValidationError
 from amd.config import Adapt, Model, Objective
 from amd.config.fused import APPEARANCE, FIT
 from amd.models.amd import AMD, Architecture
+from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.loading import open_as
+from amd.models.warp import warp
 from amd.runtime.errors import UserError
 from amd.training.adaptation import adapt, clip_of, pairs_apart, rate
 from amd.training.draws import Clip, affine, draw, random_matrices
@@ -73,6 +77,18 @@ def test_the_same_seed_gives_the_same_model_and_leaves_the_first_alone() -> None
     assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values(), strict=True))
 
 
+def test_a_model_with_a_stride_and_more_segments_learns_the_same() -> None:
+    torch.manual_seed(0)
+    model = AMD(Architecture("small", 4, 4, 0.1, "small", 64, 64))
+    clip = square_clip()
+    adapted = adapt(model, clip, settings(objective=PAIRED, iterations=60), segment=2)
+    with torch.no_grad():
+        masks = torch.nn.functional.interpolate(adapted.segment(clip.images.float() / 255), clip.images.shape[2:])
+    inside = (masks * clip.evidence[:, None]).sum((0, 2, 3)) / clip.evidence.sum()
+    assert inside[2] > 0.7
+    assert (masks[:, 2] * (1 - clip.evidence)).mean() < 0.1
+
+
 def test_pairs_are_needed_where_the_objective_looks_at_them() -> None:
     clip = square_clip()
     lone = replace(clip, pairs=clip.pairs[:0], flow=None)
@@ -123,8 +139,6 @@ def test_the_warp_of_a_flow_is_the_flow_of_the_warp() -> None:
     layers = torch.stack([torch.cat((image, x[None] * 0, flow, x[None] * 0 + 1)) for image in (first, second)])
     matrices = random_matrices(1, 0.2, np.random.default_rng(1)).repeat(2, 1, 1)
     warped = affine(layers, matrices)
-    from amd.models.warp import warp
-
     seen = warp(warped[1:, :3], warped[:1, 4:6])
     sure = (warped[0, 6] == 1)[3:-3, 5:-5]
     difference = (seen - warped[:1, :3])[0, :, 3:-3, 5:-5].abs().amax(0)
@@ -157,6 +171,15 @@ def test_only_the_unet_has_stride_one() -> None:
     for change in ({"output_stride": 4}, {"backbone": "small"}):
         with pytest.raises(ValidationError, match="the unet's is 1"):
             Model(**(APPEARANCE.model_dump() | change))
+
+
+def test_an_adapted_model_is_a_checkpoint_like_another(tmp_path: Path) -> None:
+    adapted = adapt(untrained(), square_clip(), settings(iterations=3), 1)
+    save_checkpoint(tmp_path / "fitted.safetensors", adapted, ModelInfo(adapted.architecture, object_segment=1))
+    loaded, info = open_as(AMD, tmp_path / "fitted.safetensors")
+    image = torch.rand(1, 3, 32, 48)
+    assert info.object_segment == 1
+    assert torch.equal(loaded.eval().segment(image), adapted.segment(image))
 
 
 @pytest.mark.parametrize("size", [(33, 47), (32, 48), (17, 16)])

@@ -1,6 +1,7 @@
 """Evidence and appearance joined into one mask, and the whole method for a video with evidence that is known."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,9 +9,13 @@ import torch
 
 from amd.config.fused import FIT, Confidence, Fused
 from amd.evaluation.baselines import flow_outliers
-from amd.inference.fused import FrameMask, Sample, flow_video, segment_video
+from amd.inference.fused import Evidence, FrameMask, Sample, flow_video, segment_video
 from amd.inference.fusion import fuse, mean_of, resized, small_size
 from amd.inference.spool import Spool
+from amd.models.amd import AMD, Architecture
+from amd.models.evidence import EvidenceArchitecture, EvidenceInfo, EvidenceNetwork
+from amd.motion.evidence import motion_evidence
+from amd.motion.inputs import channels
 
 PLAIN = Fused(crf=None, short_edge=24)
 QUICK = Fused(
@@ -53,7 +58,7 @@ class Known:
         return resized(self.evidence(number).astype(np.float32), (24, 36))
 
 
-def run(frames: int, observe: Known, settings: Fused = QUICK, method: str = "fused") -> list[FrameMask]:
+def run(frames: int, observe: Evidence, settings: Fused = QUICK, method: str = "fused") -> list[FrameMask]:
     return list(segment_video(lambda: (picture(n)[0] for n in range(frames)), observe, settings, method))
 
 
@@ -107,6 +112,16 @@ def test_appearance_mends_what_evidence_misses(method: str, least: float, most: 
     for number, frame in enumerate(found):
         assert np.array_equal(frame.image, picture(number)[0])
         assert frame.soft.shape == frame.mask.shape == (48, 72)
+
+
+def test_appearance_may_begin_with_a_model_that_is_there() -> None:
+    torch.manual_seed(0)
+    model = AMD(Architecture("small", 3, 4, 0.1, "small", 64, 64))
+    frames = lambda: (picture(number)[0] for number in range(6))
+    begun = lambda: list(segment_video(frames, Known(half_seen), QUICK, "amd", (model, 2)))
+    first, second = begun(), begun()  # the model itself is left as it was
+    assert all(np.array_equal(a.soft, b.soft) for a, b in zip(first, second, strict=True))
+    assert overlap(first) > 0.6
 
 
 def test_the_same_video_gives_the_same_masks() -> None:
@@ -196,3 +211,15 @@ def test_limits_are_settings() -> None:
     lenient = QUICK.model_copy(update={"confidence": Confidence(largest_area=1.0, least_decided=0, least_agreement=0)})
     found = run(4, Known(lambda number: np.ones((48, 72))), lenient, "motion")
     assert all(frame.mask.all() for frame in found)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_a_network_of_evidence_is_asked_as_it_answers(frames: int) -> None:
+    torch.manual_seed(0)
+    architecture = EvidenceArchitecture(channels(4), (4, 8))
+    evidence = partial(
+        motion_evidence, network=EvidenceNetwork(architecture).eval(), info=EvidenceInfo(architecture, (1, 2))
+    )
+    found = run(frames, evidence, QUICK.model_copy(update={"fit": QUICK.fit.model_copy(update={"iterations": 2})}))
+    assert len(found) == frames
+    assert all(np.array_equal(frame.image, picture(number)[0]) for number, frame in enumerate(found))
