@@ -164,7 +164,7 @@ def run_programs(programs: "Programs", scratch: Path, sequences: list[str], run:
     """Every sequence at once, as flows.adapt does them."""
     from flows.runners import command, devices, share
 
-    place = {"dataset": "davis2016", "model": scratch / "model.safetensors", "root": scratch / "corpus/heldout"}
+    place = {"dataset": "builtin-clips", "model": scratch / "model.safetensors", "root": scratch / "corpus/heldout"}
     place |= {"out": scratch / f"adapted-{run}", "params": profile_path("quickstart")}
 
     def begin(sequence: str) -> int:
