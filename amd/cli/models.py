@@ -13,8 +13,15 @@ def add(subparsers: Commands) -> None:
 
 def import_(reference: Path, out: Path) -> None:
     """The published reference's weights as a checkpoint."""
+    from amd.models.checkpoint import load_checkpoint
     from amd.models.loading import import_reference
+    from amd.runtime.errors import UserError
 
+    if out.exists():
+        try:
+            load_checkpoint(out)
+        except UserError:
+            raise UserError(f"{out}: is there already and no checkpoint; give another --out") from None
     info = import_reference(reference, out)
     architecture = info.architecture
     print(f"{out}: {architecture.backbone}, {architecture.segments} segments, object segment {info.object_segment}")

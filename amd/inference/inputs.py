@@ -11,7 +11,6 @@ are kept as long as the model, its settings and the input's files are those of t
 """
 
 import hashlib
-import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -208,8 +207,8 @@ def _resume(folder: Path, key: dict) -> dict | None:
         return receipt["row"]
     if receipt["key"]["path"] != key["path"]:
         raise UserError(f"{folder}: holds the masks of {receipt['key']['path']}; choose another --out")
-    for name in ("masks", "soft"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for image in [*folder.glob("masks/*.png"), *folder.glob("soft/*.png")]:  # what else lies there is somebody else's
+        image.unlink()
     for overlay in folder.glob("overlay.*"):
         overlay.unlink()
     return None
