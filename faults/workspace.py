@@ -172,7 +172,7 @@ def repro(stage: str) -> tuple[str, ...]:
 
 
 def _make_project(made: Workspace) -> None:
-    for name in ("amd", "stages", "flows"):
+    for name in ("amd", "stages", "flows", "pipelines", "videos"):
         shutil.copytree(REPOSITORY / name, made.project / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(REPOSITORY / name, made.project / name)

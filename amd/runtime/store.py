@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from amd.runtime.errors import UserError
 
@@ -122,9 +122,8 @@ def relocate(database: Path) -> int:
         for table, column in _text_columns(store):
             name, where = f'"{column}"', f'"{column}" = :old OR substr("{column}", 1, length(:old) + 1) = :old || \'/\''
             change = f'UPDATE "{table}" SET {name} = :new || substr({name}, length(:old) + 1) WHERE {where}'
-            for prefix in ("", "file://"):
-                places = {"old": f"{prefix}{old}", "new": f"{prefix}{new}"}
-                rewritten += store.execute(change, places).rowcount
+            for form in {str(old), f"file://{old}", f"file://{quote(str(old))}"}:
+                rewritten += store.execute(change, {"old": form, "new": str(new)}).rowcount
     return rewritten
 
 
@@ -150,7 +149,8 @@ def _location(database: Path) -> Path | None:
             row = store.execute(query, [EXPERIMENT]).fetchone()
         except sqlite3.Error:  # MLflow says what is wrong with it
             return None
-    place = row[0].removeprefix("file://") if row and row[0] else ""
+    place = row[0] if row and row[0] else ""
+    place = unquote(place.removeprefix("file://")) if place.startswith("file://") else place
     return Path(place) if place.startswith("/") else None
 
 

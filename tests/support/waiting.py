@@ -1,7 +1,9 @@
-"""Waiting for what other processes do."""
+"""Waiting for what other processes do, and for a server that never answers."""
 
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,3 +21,10 @@ def ended(path: Path) -> bool:
     """Whether the process whose number is in a file is gone."""
     number = int(path.read_text())
     return not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """The port of a server that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]

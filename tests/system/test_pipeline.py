@@ -1,4 +1,7 @@
-"""The whole pipeline, run as a user runs it: `dvc repro` in a project of its own, then what is made of its model."""
+"""The whole pipeline, run as a user runs it: `dvc repro` in a project of its own, then what is made of its model.
+
+The project's path has a space and a letter outside ASCII, and a proxy that nobody answers stands before everything.
+"""
 
 import json
 import os
@@ -39,7 +42,9 @@ def environment(project: Path) -> dict[str, str]:
     """The project's own copy of the code first; its own store; one thread."""
     scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ours = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PREFECT_", "AMD_"))}
-    return ours | {"PATH": scripts, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
+    nowhere = dict.fromkeys(("http_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    fixed = {"PATH": scripts, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
+    return {key: value for key, value in ours.items() if key.lower() != "no_proxy"} | nowhere | fixed
 
 
 def run(project: Path, *command: str, folder: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
@@ -51,8 +56,9 @@ def run(project: Path, *command: str, folder: Path | None = None, **more: str) -
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository with small parameters, after `dvc repro`."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("amd", "stages", "flows"):
+    folder = tmp_path_factory.mktemp("a", numbered=True) / "my Prüfung"
+    folder.mkdir()
+    for name in ("amd", "stages", "flows", "pipelines", "videos"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(REPOSITORY / name, folder / name)
@@ -142,7 +148,7 @@ def test_runs_are_nested_under_one_parent_with_lineage(project):
         if item.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id
     }
     assert set(stages) == {
-        "corpus", "ingest", "shard", "pretrain", "objectness", "predict", "adapt", "evaluate_vos",
+        "corpus", "ingest", "shard", "start", "pretrain", "objectness", "predict", "adapt", "evaluate_vos",
         "evaluate_robustness", "evaluate_features", "evaluate_saliency", "report", "register",
     }  # fmt: skip
     assert stages["evaluate_vos"].data.tags["dvc.models/amd.safetensors"]
@@ -206,16 +212,89 @@ def test_the_report_is_one_file(project):
     assert read(project / "metrics/register.json")["promoted"] is True
 
 
+def test_nothing_lies_beside_the_project(project):
+    assert [path.name for path in project.parent.iterdir()] == [project.name]
+
+
+def test_the_benchmark_goes_by_its_own_name(project):
+    for path in ("metrics/vos.json", "metrics/saliency.json", "report/report.html"):
+        assert "builtin-clips" in (project / path).read_text()
+    assert read(project / "metrics/vos.json")["published"] == {}
+    assert "davis2016" not in (project / "metrics/vos.json").read_text()
+    assert "of builtin-clips" in read(project / "metrics/saliency.json")["published"]["note"]
+    assert "davis2016" not in (project / "report/report.html").read_text()
+    with closing(sqlite3.connect(project / "mlflow.db")) as store:
+        tags = [value for (value,) in store.execute("SELECT value FROM model_version_tags WHERE key = 'scored_on'")]
+        cards = [text for (text,) in store.execute("SELECT description FROM model_versions")]
+    assert all("builtin-clips" in text and "davis2016" not in text for text in [*tags, *cards])
+
+
+def test_dvc_shows_a_few_numbers_the_curves_and_the_pipeline_alone(project):
+    shown = json.loads(run(project, "dvc", "metrics", "show", "--json").stdout)
+    numbers = shown[""]["data"]["metrics/summary.json"]["data"]
+    assert list(shown[""]["data"]) == ["metrics/summary.json"]
+    assert 10 < len(numbers) <= 15
+    assert numbers["J"] == pytest.approx(
+        read(project / "metrics/vos.json")["summary"]["image"]["label_free_J"], abs=1e-4
+    )
+    plots = run(project, "dvc", "plots", "show", "--json")
+    assert plots.returncode == 0, plots.stderr
+    drawn = json.loads(plots.stdout)["data"]
+    assert [(len(entries), len(json.dumps(entries)) > 100) for entries in drawn.values()] == [(1, True), (1, True)]
+    assert run(project, "dvc", "status", "dvc.yaml").stdout == "Data and pipelines are up to date.\n"
+
+
+def test_a_copied_project_has_a_store_of_its_own(project, tmp_path):
+    copy = tmp_path / "copy of it"
+    subprocess.run(["cp", "-a", str(project), str(copy)], check=True)
+    before = tree_of(project / "mlartifacts")
+    refused = run(copy, sys.executable, "-m", "stages.evaluate_features")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: {copy}/mlflow.db: this MLflow store was copied or moved")
+    moved = run(copy, "amd", "models", "relocate")
+    assert moved.returncode == 0, moved.stderr
+    again = run(copy, sys.executable, "-m", "stages.evaluate_features")
+    assert again.returncode == 0, again.stderr
+    pulled = run(copy, "amd", "models", "pull", "models:/amd@champion", "--out", "mine.safetensors")
+    assert pulled.returncode == 0, pulled.stderr
+    assert tree_of(project / "mlartifacts") == before
+    assert len(tree_of(copy / "mlartifacts")) > len(before)
+
+
+def tree_of(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_foreign_files_everywhere_are_found_again(project, tmp_path):
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-a", str(project), str(copy)], check=True)
+    assert run(copy, "amd", "models", "relocate").returncode == 0
+    owned = ("data/corpus/train", "data/shards", "predictions/image/masks/builtin-clips/clip-0000", "models/sweep/c4")
+    beside = (".", "data", "models", "predictions", "metrics", "report", "videos", ".amd-mine", "inbox")
+    for folder in (*owned, *beside):
+        (copy / folder).mkdir(parents=True, exist_ok=True)
+        (copy / folder / "mine.mp4").write_text("mine")
+    (copy / "videos/mine.mp4").rename(copy / "mine too.mp4")  # it is no video
+    for command in ("stages.prepare", "stages.shard", "stages.corpus", "flows.pipeline"):
+        refused = run(copy, sys.executable, "-m", command)
+        assert refused.returncode != 0, command
+        assert "mine.mp4" in refused.stderr, refused.stderr
+    assert run(copy, sys.executable, "-m", "stages.clean").returncode == 0
+    assert not (copy / "models/amd.safetensors").exists()
+    for folder in (*owned, *(name for name in beside if name != "videos")):
+        assert (copy / folder / "mine.mp4").read_text() == "mine"
+
+
 def clone_through(project: Path, folder: Path, address: str, options: dict[str, str], keys: dict[str, str]) -> Path:
     """What a colleague has after `git clone` and `dvc pull`, the pipeline's results having been pushed to a remote."""
     clone = folder / "clone"
     assert run(project, "git", "clone", "-q", str(project), str(clone)).returncode == 0
     shutil.copy(project / "dvc.lock", clone)  # committed along with the code, as DVC asks
-    for place, command in ((project, "push"), (clone, "pull")):
+    for place, command in ((project, "push dvc.yaml"), (clone, "pull dvc.yaml")):
         run(place, "dvc", "remote", "add", "--local", "--force", "team", address)
         for option, value in options.items():
             run(place, "dvc", "remote", "modify", "--local", "team", option, value)
-        result = run(place, "dvc", command, "--remote", "team", **keys)
+        result = run(place, "dvc", *command.split(), "--remote", "team", **keys)
         assert result.returncode == 0, result.stderr
     return clone
 
@@ -227,6 +306,10 @@ def assert_nothing_to_compute(project: Path, clone: Path) -> None:
     assert "Running stage" not in result.stdout
     assert (clone / "dvc.lock").read_bytes() == (project / "dvc.lock").read_bytes()
     assert not (clone / "mlflow.db").exists()
+    told = run(clone, sys.executable, "-m", "stages.summary")
+    assert told.returncode == 0, told.stderr
+    assert "does not know these results: they were made elsewhere" in told.stdout
+    assert "--model models/amd.safetensors" in told.stdout
     for folder in ("data/shards", "models", "predictions", "metrics", "report"):
         paths = [path for path in (project / folder).rglob("*") if path.is_file() and path.name != ".gitignore"]
         files = [path.relative_to(project) for path in paths]
