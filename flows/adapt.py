@@ -32,7 +32,7 @@ from flows.runners import LOGS, RunVideo, Video, open_runner
 from flows.server import prefect_server
 from flows.tasks import retried
 from stages import run_stage
-from stages.receipts import discard_others, origin, read_receipt
+from stages.receipts import ADAPTED, discard_others, origin, read_receipt
 
 MODEL = Path("models/amd.safetensors")
 OUT = Path("predictions/adapted")
@@ -90,7 +90,7 @@ def _videos(sequences: list[Sequence], model: Path, out: Path, path: Path, param
     return [
         Video(
             sequence,
-            origin(checkpoint, sequence, params.adapt),
+            origin(checkpoint, sequence, params.adapt, params.fused),
             {"sequence": sequence.name, **shared},
             params.adapt.threads,
             index,
@@ -124,7 +124,7 @@ def _report(videos: list[Video], reasons: dict[str, str], out: Path) -> dict[str
     """Counts, the seconds that all finished videos took together, and a row per video."""
     rows: dict[str, dict[str, Any]] = {}
     for video in videos:
-        name, receipt = video.sequence.name, read_receipt(out, video.sequence, video.made_from)
+        name, receipt = video.sequence.name, read_receipt(out, video.sequence, video.made_from, ADAPTED)
         if receipt is None:
             reason = reasons.get(name, "its program ended well, but its receipt is of other inputs; were they changed?")
             rows[name] = {"status": "failed", "reason": reason, "log": str(video.log)}

@@ -42,7 +42,7 @@ from amd.runtime.logs import PIPELINE_VARIABLE, STAGE_VARIABLE
 from amd.runtime.processes import Programs
 from amd.runtime.tracking import RUN_VARIABLE
 from flows.tasks import run_program
-from stages.receipts import read_receipt
+from stages.receipts import ADAPTED, read_receipt
 
 LOGS = Path(".amd/logs/adapt")
 GRACE_S = 10.0
@@ -72,7 +72,7 @@ class Video:
     def is_done(self) -> bool:
         """Whether its receipt and its predictions are there."""
         out = self.project / self.arguments["out"]
-        return read_receipt(out, self.sequence, self.made_from) is not None
+        return read_receipt(out, self.sequence, self.made_from, ADAPTED) is not None
 
 
 RunVideo: TypeAlias = Callable[[Video, float], State]  # a video, seconds that it may take

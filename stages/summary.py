@@ -30,8 +30,10 @@ sequences of {params.data.benchmark}
 MLflow      {store}
 model       {model}
 
-next        .venv/bin/amd segment {example(params.data.benchmark_root)} --model {address} \\
-                --out segmented --overlay"""
+real clip   {root / "predictions/example"} (what moves, without a model)
+
+next        .venv/bin/amd segment examples/blackswan.mp4 --overlay
+            .venv/bin/amd segment {example(params.data.benchmark_root)} --model {address} --overlay"""
     )
 
 

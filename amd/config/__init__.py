@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import Field, ValidationError
 
 from amd.config.evaluations import Features, Robustness, Semantic, Sweep, Weights
+from amd.config.fused import Fused
 from amd.config.pipeline import (
     Adapt,
     Corpus,
@@ -50,6 +51,7 @@ __all__ = [
     "Data",
     "Embedding",
     "Features",
+    "Fused",
     "Inbox",
     "Ingest",
     "InstanceCorpus",
@@ -93,6 +95,7 @@ class Params(Section):
     embedding: Embedding
     transfer: Transfer
     crf: Crf
+    fused: Fused
     robustness: Robustness
     features: Features
     semantic: Semantic

@@ -44,6 +44,12 @@ LABEL_FREE = {
     "post_processing": "none",
     "supervision": "none",
 }
+MOVES = {
+    "object": "label-free: what moves on its own, by motion evidence that learned on layered clips",
+    "threshold": "0.5",
+    "post_processing": "none of evidence and appearance; of fused masks a CRF and a refusal where nothing is sure",
+    "supervision": "none; appearance is fitted to the very video, without labels",
+}
 ORACLE = LABEL_FREE | {"object": "oracle: the segment with the best J on this dataset's truth"}
 
 
@@ -124,6 +130,13 @@ def score_baselines(sequences: list[Sequence]) -> tuple[dict[str, dict], list[di
         origin = AS_GIVEN | {"object": words, "supervision": "none"}
         results[name] = _score(sequences, partial(baseline_mask, name), origin)
     rows = [row for name, result in results.items() for row in _rows(sequences, name, "none", result)]
+    return results, rows
+
+
+def score_moving(sequences: list[Sequence], folders: dict[str, Path]) -> tuple[dict[str, dict], list[dict]]:
+    """Score masks of what moves, which no model chose: {NAME: scores}, and rows of amd.data.tables.SCORES."""
+    results = {name: score_masks(sequences, folder, MOVES) for name, folder in folders.items()}
+    rows = [row for name, result in results.items() for row in _rows(sequences, name, "label-free", result)]
     return results, rows
 
 

@@ -39,6 +39,7 @@ class FrameMask:
     soft: np.ndarray  # float32 H,W: the object's probability; 0 where the video is refused
     mask: np.ndarray  # bool H,W; empty where the frame or the video is refused
     confidence: Confident
+    opinions: tuple[Opinion, ...] = ()  # what was joined; none where the video is refused
 
 
 @dataclass
@@ -92,7 +93,7 @@ def segment_video(
                 continue
             said = opinions.of(image, moves[number])
             soft, confidence = fuse(said, image, settings), judge_frame(said, settings.confidence)
-            yield FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence)
+            yield FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence, tuple(said))
 
 
 def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -23,8 +23,9 @@ from amd.data.ingest.examine import LOST_SHARE
 from amd.data.video.decode import Source
 from amd.data.video.probe import probe, trimmed_frames
 from amd.data.video.sources import find_inputs, is_one_image, video_id
+from amd.inference.choice import Choice
 from amd.inference.export import EXPORTS, MaskedFrame, SourceInfo, is_whole, open_exports
-from amd.inference.methods import Choice, Method, open_method
+from amd.inference.methods import Method, open_method
 from amd.inference.places import find_place, folder_name, mark, source_state, text_of
 from amd.inference.selection import Point, chosen_objects, parse_point
 from amd.inference.video import Span, Video

@@ -10,9 +10,9 @@ Input: what a user asks for. Output: a Method. Without a model the default is fu
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from amd.inference.choice import Choice
 from amd.inference.export import MaskedFrame
 from amd.inference.video import Video
 from amd.runtime.errors import UserError
@@ -33,19 +33,6 @@ class Method(Protocol):
         """Each wanted frame of a video with its mask, in order, in memory that does not grow with the length."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What a user asks for; None leaves it to the method."""
-
-    model: str | None = None  # models:/…, a checkpoint or a published .pth
-    method: str | None = None  # one of METHODS
-    adapt: int | None = None  # iterations of adaptation to each video
-    segment: int | None = None  # the object's, in place of the model's own
-    flow: str | None = None  # of transfer: where optical flow comes from
-    device: str = "auto"
-    threads: int = 1
-
-
 def open_method(choice: Choice) -> Method:
     """The method that `choice` names; UserError for words that do not go together, and a model that cannot be had."""
     method = choice.method or ("amd" if choice.model else "fused")
@@ -64,7 +51,7 @@ def open_method(choice: Choice) -> Method:
 
     if method == "flow":
         return FlowMethod()
-    return open_moving(method, choice.model, choice.adapt, choice.segment, choice.device, choice.threads)
+    return open_moving(choice, method)
 
 
 def _check(choice: Choice, method: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from amd.config.fused import Fused
 from amd.data.video.decode import Frame
+from amd.inference.choice import Choice
 from amd.inference.export import MaskedFrame
 from amd.inference.fused import Method, flow_video, segment_video
 from amd.inference.video import Video
@@ -115,21 +116,19 @@ class FlowMethod:
             yield MaskedFrame(frame.index, video.name(frame.index), frame.timestamp, image, mask, soft)
 
 
-def open_moving(
-    opinion: Method, model_uri: str | None, adapt: int | None, segment: int | None, device: str, threads: int
-) -> MovingMethod:
-    """The method with the packaged evidence network, beginning appearance with the AMD that `model_uri` names.
+def open_moving(choice: Choice, opinion: Method) -> MovingMethod:
+    """The method with the packaged evidence network, beginning appearance with the AMD that `choice` names, if any.
 
-    `adapt` is the number of iterations of the fit. UserError for a model that cannot be had or is no AMD.
+    UserError for a model that cannot be had or is no AMD.
     """
-    network, info = load_evidence(device=choose_device(device))
-    settings = Fused()
-    fit = settings.fit.model_copy(update={"threads": threads, **({"iterations": adapt} if adapt else {})})
-    start = start_weights = None
-    if model_uri is not None:
-        model, model_info = open_as(AMD, model_uri, device)
-        start, start_weights = (model, object_segment(model_info, segment)), weights_hash(model)
-    return MovingMethod(opinion, network, info, settings.model_copy(update={"fit": fit}), threads, start, start_weights)
+    network, info = load_evidence(device=choose_device(choice.device))
+    fit = choice.settings.fit.model_copy(update={"iterations": choice.adapt} if choice.adapt else {})
+    start = weights = None
+    if choice.model is not None:
+        model, model_info = open_as(AMD, choice.model, choice.device)
+        start, weights = (model, object_segment(model_info, choice.segment)), weights_hash(model)
+    settings = choice.settings.model_copy(update={"fit": fit})
+    return MovingMethod(opinion, network, info, settings, choice.threads, start, weights)
 
 
 def _evidence(

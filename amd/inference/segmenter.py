@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from amd.config import Fused
 from amd.data.benchmarks.davis import Sequence
 from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
 from amd.data.images import read_image, write_labels, write_mask
 from amd.data.video.sources import find_inputs
+from amd.inference.choice import Choice
 from amd.inference.export import MaskedFrame
-from amd.inference.methods import Choice, Method, open_method
+from amd.inference.methods import Method, open_method
 from amd.inference.video import Span, Video, held_frames
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo, object_segment
@@ -50,16 +52,18 @@ class Segmenter:
         segment: int | None = None,
         device: str = "auto",
         threads: int = 1,
+        settings: Fused | None = None,
     ) -> "Segmenter":
         """With the model that `uri` names, or without one by what moves (amd.inference.methods).
 
-        `adapt` is the number of iterations of adaptation to each video, `segment` the object's in place of the model's
-        own. UserError for a model that cannot be had, and for words that do not go together.
+        `adapt` is the number of iterations of adaptation to each video, `segment` the object's in place of the
+        model's own, `settings` those of what moves. UserError for a model that cannot be had, and for words that do
+        not go together.
 
         >>> Segmenter.from_pretrained(method="flow").method.summary()["method"]
         'flow'
         """
-        return cls(open_method(Choice(uri, method, adapt, segment, None, device, threads)))
+        return cls(open_method(Choice(uri, method, adapt, segment, None, device, threads, settings or Fused())))
 
     def segment_image(self, image: Any) -> MaskedFrame:
         """The object's mask of one image: a path, or an array or tensor H,W,3 or 3,H,W, uint8 or float in [0, 1].

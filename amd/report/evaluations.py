@@ -199,6 +199,10 @@ def _version_plots(report: Report) -> list[Plot]:
 
 
 EVALUATIONS = (
+    Evaluation(
+        "example", "A real clip, without a model", "dvc repro example",
+        captions={"example": "Frames of examples/ with the mask of what moves (`amd segment`), which no label taught."},
+    ),
     Evaluation("adapt", "Adaptation", "dvc repro adapt", _adaptation, _loss_plots),
     Evaluation(
         "robustness", "Robustness", "dvc repro evaluate_robustness", _robustness, _version_plots,

@@ -12,6 +12,9 @@ from amd.report.tables import Table, text
 TITLES = {
     "image": "per image",
     "adapted": "adapted",
+    "fused": "what moves: evidence and fitted appearance",
+    "motion": "what moves: evidence alone",
+    "appearance": "what moves: fitted appearance alone",
     "centre_box": "fixed centre box",
     "flow_outliers": "optical flow minus camera",
 }
@@ -113,6 +116,8 @@ def methods_table(vos: Mapping[str, Any], predictions: list[str]) -> Table:
     learned = [(TITLES.get(name, name), vos["scores"][name]["label-free"]) for name in predictions]
     baselines = [(TITLES.get(name, name), result) for name, result in vos.get("baselines", {}).items()]
     rows = [_method_row(title, "label-free", result, _below(result, baselines)) for title, result in learned]
+    moving = [(TITLES.get(name, name), result) for name, result in vos.get("moving", {}).items()]
+    rows += [_method_row(title, "label-free", result, "needs no trained model") for title, result in moving]
     rows += [_method_row(title, "none", result, "learns nothing") for title, result in baselines]
     oracles = [(TITLES.get(name, name), vos["scores"][name]["oracle"]) for name in predictions]
     rows += [_method_row(f"{title}, oracle", "truth", result, "upper bound, no result") for title, result in oracles]

@@ -8,23 +8,30 @@ import argparse
 import signal
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch._dynamo  # which Adam imports, in more than a second: here once, where one process forks this program
 
-from amd.config import DEFAULT_PATH, Adapt, load_params
+from amd.config import DEFAULT_PATH, Params, load_params
 from amd.data.benchmarks.davis import Sequence, open_benchmark
-from amd.data.images import read_image
+from amd.data.benchmarks.predictions import prediction_path
+from amd.data.images import read_image, write_mask
+from amd.inference.fused import segment_video
+from amd.inference.fusion import THRESHOLD, resized
 from amd.inference.segmenter import segment_sequence
 from amd.models.amd import AMD
+from amd.models.evidence import load_evidence
 from amd.models.loading import open_as
+from amd.motion.evidence import motion_evidence
 from amd.runtime.errors import UserError, exit_on_user_error, system_errors
 from amd.runtime.files import sha256
 from amd.runtime.processes import keep_freed_memory
 from amd.runtime.tracking import attached_run, nested_run
 from amd.training.adaptation import adapt, clip_of, pairs_apart
-from stages.receipts import discard, origin, write_receipt
+from stages.receipts import ADAPTED, MOVING, discard, origin, write_receipt
 
 
 @exit_on_user_error
@@ -33,21 +40,25 @@ def main() -> None:
     """Read the command line, run, write the receipt."""
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside: the MLflow run is closed first
-    settings = load_params(options.params).adapt
+    params = load_params(options.params)
+    settings = params.adapt
     keep_freed_memory()
     torch.set_num_threads(settings.threads)
     sequence = _sequence(options.dataset, options.root, options.sequence)
     stage = attached_run()
     with nested_run(stage.client, stage.id, sequence.name) if stage else nullcontext() as run:
-        figures = adapt_video(options.model, sequence, settings, options.out)
+        figures = adapt_video(options.model, sequence, params, options.out)
         if run:
             run.metrics(figures)
 
 
-def adapt_video(checkpoint: Path, sequence: Sequence, settings: Adapt, out: Path) -> dict[str, float]:
-    """Adapt, segment and write the receipt with the figures returned: seconds, iterations, first and last loss."""
-    started = time.monotonic()
-    made_from = origin(sha256(checkpoint), sequence, settings)
+def adapt_video(checkpoint: Path, sequence: Sequence, params: Params, out: Path) -> dict[str, float]:
+    """Adapt, segment and write the receipt with the figures returned: seconds, iterations, first and last loss.
+
+    Beside the adapted masks are those of what moves, which need no checkpoint.
+    """
+    started, settings = time.monotonic(), params.adapt
+    made_from = origin(sha256(checkpoint), sequence, settings, params.fused)
     discard(out, sequence.dataset, sequence.name)
     model, info = open_as(AMD, checkpoint, "auto")
     images = [read_image(frame.image) for frame in sequence.frames]
@@ -55,11 +66,24 @@ def adapt_video(checkpoint: Path, sequence: Sequence, settings: Adapt, out: Path
     clip = clip_of(images, pairs_apart(len(images), settings.gap), settings.short_edge)
     adapted = adapt(model, clip, settings, watch=lambda _, loss: losses.append(loss))
     segment_sequence(adapted, info, sequence, out, sequence.dataset)
+    segment_moving(sequence, images, params, out)
     figures = {"seconds": time.monotonic() - started, "iterations": settings.iterations}
     if losses:
         figures |= {"first_loss": losses[0], "last_loss": losses[-1]}
-    write_receipt(out, sequence, made_from, figures)
+    write_receipt(out, sequence, made_from, figures, ADAPTED)
     return figures
+
+
+def segment_moving(sequence: Sequence, images: list[np.ndarray], params: Params, out: Path) -> None:
+    """Write the masks of what moves: fused, and those of motion evidence and of fitted appearance by themselves."""
+    network, info = load_evidence()
+    evidence = partial(motion_evidence, network=network, info=info, threads=params.adapt.threads)
+    frames = segment_video(lambda: images, evidence, params.fused)
+    for frame, made in zip(sequence.frames, frames, strict=True):
+        alone = [resized(values, made.mask.shape) > THRESHOLD for _, values in made.opinions]
+        empty = np.zeros_like(made.mask)
+        for kind, mask in zip(MOVING, (made.mask, *(alone or (empty, empty))), strict=True):
+            write_mask(prediction_path(out / kind / sequence.dataset, sequence.name, frame.name), mask)
 
 
 def _options() -> argparse.Namespace:
