@@ -49,6 +49,10 @@ def __getattr__(name: str) -> Any:
         from amd.models.amd import AMD
 
         return AMD
+    if name == "Segmenter":
+        from amd.inference.segmenter import Segmenter
+
+        return Segmenter
     if name == "losses":
         return importlib.import_module("amd.training.losses")
     raise AttributeError(f"module 'amd' has no attribute {name!r}")

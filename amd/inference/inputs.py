@@ -86,16 +86,20 @@ def segment_inputs(
     and `every` choose frames; `raw_orientation` takes photos as stored. UserError for words that do not go together
     and a model that cannot be had, and, after all work, when an input failed.
     """
+    extra = ("soft",) * soft + ("overlay",) * overlay + ("objects",) * objects
+    span = Span(start, end, every)
+    points = [
+        tuple(parse_point(text, option) for text in texts) for option, texts in (("--keep", keep), ("--drop", drop))
+    ]
     count = threads or free_threads()
     limit_threads(count)
-    extra = ("soft",) * soft + ("overlay",) * overlay + ("objects",) * objects
     wanted = Wanted(
         open_method(Choice(model, method, adapt, segment, flow, device, count)),
         tuple(dict.fromkeys(("masks", *export, *extra))),
-        Span(start, end, every),
+        span,
         objects or "objects" in export,
-        tuple(parse_point(text, "--keep") for text in keep),
-        tuple(parse_point(text, "--drop") for text in drop),
+        kept,
+        dropped,
     )
     with run_lock(out / ".segment.lock", f"amd segment --out {out}"):
         sources = find_sources(paths, raw_orientation)

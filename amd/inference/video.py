@@ -28,7 +28,8 @@ class Span:
     def __post_init__(self) -> None:
         """UserError for a part that holds nothing."""
         if self.start < 0 or (self.end is not None and self.end <= self.start):
-            raise UserError(f"--start {self.start:g} --end {self.end:g}: the end must lie after the start, both from 0")
+            end = "" if self.end is None else f" --end {self.end:g}"
+            raise UserError(f"--start {self.start:g}{end}: the end must lie after the start, both from 0")
         if self.every < 1:
             raise UserError(f"--every {self.every}: give 1 or more")
 
