@@ -88,9 +88,8 @@ def segment_inputs(
     """
     extra = ("soft",) * soft + ("overlay",) * overlay + ("objects",) * objects
     span = Span(start, end, every)
-    points = [
-        tuple(parse_point(text, option) for text in texts) for option, texts in (("--keep", keep), ("--drop", drop))
-    ]
+    kept = tuple(parse_point(text, "--keep") for text in keep)
+    dropped = tuple(parse_point(text, "--drop") for text in drop)
     count = threads or free_threads()
     limit_threads(count)
     wanted = Wanted(
