@@ -1,7 +1,7 @@
 """Training of motion evidence on layered clips, without any label.
 
-Input: the cache of clips' flows (amd.data.layer_flows) and the section `motion` of params.yaml. Output: weights, and a card
-with lineage and scores on clips held out. The loop is amd.training's.
+Input: the cache of clips' flows (amd.data.layer_flows) and the section `motion` of params.yaml. Output: weights, and a
+card with lineage and scores on clips held out. The loop is amd.training's.
 """
 
 from collections.abc import Iterator, Sequence

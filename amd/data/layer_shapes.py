@@ -97,8 +97,8 @@ def _limb(rng: np.random.Generator, canvas: np.ndarray, centre: np.ndarray, radi
     for _ in range(2):
         angle += rng.normal(0, 0.5)
         end = start + radius * rng.uniform(0.4, 1.1) * np.array([np.cos(angle), np.sin(angle)])
-        ends = [tuple(int(round(value + MARGIN)) for value in point) for point in (start, end)]
-        cv2.line(canvas, *ends, 255, max(1, int(round(thickness))), cv2.LINE_AA)
+        ends = [tuple(round(value + MARGIN) for value in point) for point in (start, end)]
+        cv2.line(canvas, *ends, 255, max(1, round(thickness)), cv2.LINE_AA)
         start, thickness = end, 0.75 * thickness
 
 

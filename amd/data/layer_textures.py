@@ -30,7 +30,7 @@ class Textures:
         self.drawn = _drawn_pictures(seed) if self.share > 0 else []
 
     def scene(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-        """A piece of any picture as uint8 H,W,3 of `size`, at 0.6 to 1.6 times its own size, and its colours changed."""
+        """A piece of any picture as uint8 H,W,3 of `size`, at 0.6 to 1.6 times its own size, recoloured."""
         return self._piece(rng, size, 0.6, 1.6)
 
     def thing(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

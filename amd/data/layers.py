@@ -18,6 +18,8 @@ from amd.data.layer_motion import Camera, Motion, draw_camera, object_motion, sc
 from amd.data.layer_shapes import MARGIN, bush, clutter, foliage, object_shape, pole
 from amd.data.layer_textures import Textures
 
+BLIND = 0.2  # share of the clips without an object that show noise or nothing at all
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -46,16 +48,33 @@ def draw_clip(
     A share `empty` of the clips has no object.
     """
     rng = np.random.default_rng([seed, 1])
+    has_objects = rng.random() >= empty
+    if not has_objects and rng.random() < BLIND:
+        return _blind_clip(rng, times, size)
     camera = draw_camera(rng, size)
     background = Layer(textures.scene(rng, _padded(size)), np.ones(_padded(size), np.float32), camera.ground, "scenery")
     layers = _scenery(rng, textures, size, camera)
-    if rng.random() >= empty:
+    if has_objects:
         layers = _with_objects(rng, textures, size, camera, layers)
     light = [1 + rng.normal(0, 0.01) * time for time in times] if rng.random() < 0.3 else [1.0] * len(times)
     frames, truth = zip(*(_frame([background, *layers], time, size) for time in times), strict=True)
     quality, noise = int(rng.integers(40, 96)), rng.exponential(2.0)
     seen = [_recorded(rng, image * gain, noise, quality) for image, gain in zip(frames, light, strict=True)]
     return Clip(np.stack(seen), np.stack(truth), tuple(times))
+
+
+def _blind_clip(rng: np.random.Generator, times: Sequence[float], size: tuple[int, int]) -> Clip:
+    """Frames of one colour, often black, with noise that is new in each: fine grain, or coarse as of dirt and snow."""
+    tone = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.zeros(3)
+    strength = np.exp(rng.uniform(np.log(0.3), np.log(80)))
+    grain = np.exp(rng.uniform(0, np.log(24)))
+    coarse = tuple(max(2, round(edge / grain)) for edge in size)
+    frames = []
+    for _ in times:
+        noise = rng.standard_normal((*coarse, 3)).astype(np.float32)
+        noise = cv2.resize(noise, size[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size, 3)
+        frames.append(_recorded(rng, tone.astype(np.float32) + np.float32(strength) * noise, 0.0, 90))
+    return Clip(np.stack(frames), np.zeros((len(times), *size), bool), tuple(times))
 
 
 def _padded(size: tuple[int, int]) -> tuple[int, int]:

@@ -4,11 +4,10 @@ A flow's residual after the camera's motion says what moves otherwise than the g
 scene at another depth. The network has learned to tell them apart on layered clips (amd.training.motion).
 """
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-import json
 
 import torch
 from safetensors import SafetensorError, safe_open

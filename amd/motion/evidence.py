@@ -1,7 +1,7 @@
-"""Motion evidence of a video: per frame a soft map P(this pixel moves on its own), from flow alone and without a label.
+"""Motion evidence of a video: per frame a soft map P(this pixel moves on its own), from flow alone, without a label.
 
-Input: frames in order, of any number. Output: one map per frame, as it becomes known; few frames are held at a time. The
-maps of neighbouring frames are averaged along the flow, which takes away what only one of them says.
+Input: frames in order, of any number. Output: one map per frame, as it becomes known; few frames are held at a time.
+The maps of neighbouring frames are averaged along the flow, which takes away what only one of them says.
 """
 
 from collections import deque
