@@ -28,7 +28,7 @@ class Layer:
     texture: np.ndarray
     cover: np.ndarray
     motion: Motion
-    role: str  # "object", "scenery", or "shadow", which darkens and is background
+    role: str  # "object", "scenery", or "shadow" (also a reflection), which hides nothing and is background
 
 
 @dataclass(frozen=True)
@@ -104,22 +104,39 @@ def _with_objects(
         cover, extent = object_shape(rng, size)
         motion = object_motion(rng, size, camera, extent)
         place = int(rng.integers(len(layers) + 1)) if mixed else len(layers)
-        layers.insert(place, Layer(textures.thing(rng, _padded(size)), cover, motion, "object"))
-        if rng.random() < 0.25:
-            layers.insert(place, _shadow(rng, cover, motion))
+        thing = Layer(textures.thing(rng, _padded(size)), cover, motion, "object")
+        layers.insert(place, thing)
+        kind = rng.random()
+        if kind < 0.2:
+            layers.insert(place, _shadow(rng, thing))
+        elif kind < 0.32:
+            layers.insert(place, _reflection(rng, size, thing))
     return layers
 
 
-def _shadow(rng: np.random.Generator, cover: np.ndarray, motion: Motion) -> Layer:
-    """A soft dark copy of an object below it, which moves with it."""
-    rows = np.flatnonzero(cover.max(axis=1) > 0.5)
-    foot, flat = float(rows[-1] if len(rows) else 0), rng.uniform(0.15, 0.5)
-    lean = rng.normal(0, 0.5)  # the shadow is the shape mirrored at its foot, flattened, leaning
-    matrix = np.array([[1, -lean / flat, lean * foot / flat], [0, -1 / flat, foot * (1 + 1 / flat)]], np.float32)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    shadow = cv2.warpAffine(cover, matrix, cover.shape[::-1], flags=flags)
+def _shadow(rng: np.random.Generator, thing: Layer) -> Layer:
+    """A soft dark copy of an object below it, flattened and leaning, which moves with it."""
+    shadow = _mirrored(thing.cover, rng.uniform(0.15, 0.5), rng.normal(0, 0.5), thing.cover)
     shadow = cv2.GaussianBlur(shadow, (0, 0), rng.uniform(1, 4)) * np.float32(rng.uniform(0.2, 0.7))
-    return Layer(np.zeros((*cover.shape, 3), np.uint8), shadow, motion, "shadow")
+    return Layer(np.zeros_like(thing.texture), shadow, thing.motion, "shadow")
+
+
+def _reflection(rng: np.random.Generator, size: tuple[int, int], thing: Layer) -> Layer:
+    """An object's image in water or on a wet floor: mirrored below it, faint, unsteady; background."""
+    height = rng.uniform(0.6, 1.1)
+    cover = _mirrored(thing.cover, height, 0.0, thing.cover) * np.float32(rng.uniform(0.3, 0.9))
+    texture = _mirrored(thing.texture, height, 0.0, thing.cover)
+    motion = wobble(rng, size, thing.motion, rng.uniform(0.1, 0.6))
+    return Layer(texture, cover, motion, "shadow")
+
+
+def _mirrored(picture: np.ndarray, height: float, lean: float, cover: np.ndarray) -> np.ndarray:
+    """A picture mirrored at the foot of a cover, its height and lean changed."""
+    rows = np.flatnonzero(cover.max(axis=1) > 0.5)
+    foot = float(rows[-1]) if len(rows) else 0.0
+    matrix = np.array([[1, -lean / height, lean * foot / height], [0, -1 / height, foot * (1 + 1 / height)]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, matrix, picture.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _frame(layers: list[Layer], time: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
