@@ -1,23 +1,31 @@
 """Training of motion evidence on layered clips, without any label.
 
-Input: the cache of clips' flows (amd.data.layer_flows) and the section `motion` of params.yaml. Output: weights, and a
-card with lineage and scores on clips held out. The loop is amd.training's.
+Input: the section `motion` of params.yaml. Output: weights, and a card (JSON) with their lineage and scores. The clips'
+flows are cached in a folder (amd.data.layer_flows); the loop is amd.training's. The program is
+`python -m amd.motion_training`.
 """
 
+import argparse
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
+from ruamel.yaml import YAML
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amd.config.motion import Motion
 from amd.data.layer_flows import CHUNK, write_clips
 from amd.data.layer_textures import load_textures
-from amd.distributed import Process
-from amd.models.evidence import EvidenceArchitecture, EvidenceNetwork
+from amd.distributed import Process, process_group
+from amd.errors import UserError, exit_on_user_error
+from amd.files import sha256, write_json
+from amd.models.evidence import EvidenceArchitecture, EvidenceInfo, EvidenceNetwork, load_evidence, save_evidence
 from amd.motion.dense import FlowSettings
 from amd.motion.inputs import channels, network_input
 from amd.training import Progress, TrainSettings, Watcher, train
@@ -26,6 +34,8 @@ HELDOUT = 100_000  # number of the first file of held-out clips
 WARM_UP = 0.15  # share of the iterations in which the learning rate grows
 ZOOMS = (0.7, 1.2)  # of the crop that a clip is seen through, in frames across
 SHIFT = 0.15  # of the crop's centre, in frames
+SCORED = 10  # held-out clips at a time
+SILENT = 1e-3  # share of a frame below which a mask counts as none
 ONE_SIDED = 0.08  # share of clips seen as at an end of a video, with one direction alone
 
 
@@ -158,7 +168,7 @@ def heldout_scores(network: EvidenceNetwork, paths: Sequence[Path], degree: int)
     for path in paths:
         clips = torch.from_numpy(np.load(path)).float().to(device)
         flows = clips[:, :-1].unflatten(1, (-1, 2))
-        found = torch.cat([network(network_input(part, degree)) > 0 for part in flows.split(10)])
+        found = torch.cat([network(network_input(part, degree)) > 0 for part in flows.split(SCORED)])
         wanted = clips[:, -1] > 0.5
         for mask, truth in zip(found, wanted, strict=True):
             if truth.any():
@@ -169,7 +179,7 @@ def heldout_scores(network: EvidenceNetwork, paths: Sequence[Path], degree: int)
         "heldout_clips": len(scores) + len(areas),
         "heldout_j": float(np.mean(scores)) if scores else 0.0,
         "false_area": float(np.mean(areas)) if areas else 0.0,
-        "silent_share": float(np.mean(np.array(areas) < 1e-3)) if areas else 1.0,
+        "silent_share": float(np.mean(np.array(areas) < SILENT)) if areas else 1.0,
     }
 
 
@@ -182,3 +192,57 @@ def make_clips(settings: Motion, folder: Path) -> tuple[list[Path], list[Path]]:
     flow = FlowSettings(gaps=settings.gaps)
     made: list[Any] = [write_clips(folder, textures, n, flow, settings.empty, settings.workers) for n in numbers]
     return made[0], made[1]
+
+
+def load_settings(path: Path) -> Motion:
+    """The section `motion` of a parameter file, its defaults where it says nothing; UserError for a wrong value."""
+    try:
+        return Motion.model_validate((YAML(typ="safe").load(path) or {}).get("motion") or {})
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give the project's params.yaml") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(("motion", *map(str, first["loc"])))
+        raise UserError(f"{path}: {key} is {first['input']!r}: {first['msg']}") from None
+
+
+def card(settings: Motion, info: EvidenceInfo, progress: Progress, scores: dict[str, Any], weights: Path) -> dict:
+    """What a reader of the weights must know: what they are, what they were made from, and how good they are."""
+    return {
+        "what": "motion evidence: from optical flow to P(this pixel moves on its own)",
+        "labels": "none; trained on drawn clips, whose truth is exact",
+        "sha256": sha256(weights),
+        "architecture": asdict(info.architecture),
+        "params": settings.model_dump(mode="json"),
+        "lineage": info.lineage,
+        "loss": progress.history[-1]["loss"],
+        "scores": scores,
+    }
+
+
+@exit_on_user_error
+def main() -> None:
+    """Draw what clips are missing, train or go on training, score, and write weights and card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--clips", type=Path, required=True, help="folder in which clips' flows are kept")
+    parser.add_argument("--state", type=Path, required=True, help="where the state to go on from is kept")
+    parser.add_argument("--out", type=Path, required=True, help="the weights")
+    parser.add_argument("--card", type=Path, required=True, help="JSON of lineage and scores")
+    parser.add_argument("--lineage", type=json.loads, default={}, help="JSON kept with the weights")
+    arguments = parser.parse_args()
+    settings = load_settings(arguments.params)
+    with process_group(settings.device) as process:
+        clips, heldout = make_clips(settings, arguments.clips)
+        network, progress = train_evidence(settings, clips, arguments.state, process)
+        lineage = {"textures": settings.textures or "built-in patterns", **arguments.lineage}
+        params = settings.model_dump(mode="json")
+        info = EvidenceInfo(network.architecture, settings.gaps, settings.degree, params, lineage)
+        save_evidence(arguments.out, network, info)
+        network = load_evidence(arguments.out, process.device)[0]  # scored as it is kept, in float16
+        scores = heldout_scores(network, heldout, settings.degree)
+        write_json(arguments.card, card(settings, info, progress, scores, arguments.out))
+
+
+if __name__ == "__main__":
+    main()
