@@ -6,6 +6,7 @@ flows are cached in a folder (amd.data.layer_flows); the loop is amd.training's.
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -32,8 +33,7 @@ from amd.training import Progress, TrainSettings, Watcher, train
 
 HELDOUT = 100_000  # number of the first file of held-out clips
 WARM_UP = 0.15  # share of the iterations in which the learning rate grows
-ZOOMS = (0.7, 1.2)  # of the crop that a clip is seen through, in frames across
-SHIFT = 0.15  # of the crop's centre, in frames
+ZOOMS = (0.6, 1.0)  # of the crop that a clip is seen through, in frames across
 SCORED = 10  # held-out clips at a time
 SILENT = 1e-3  # share of a frame below which a mask counts as none
 ONE_SIDED = 0.08  # share of clips seen as at an end of a video, with one direction alone
@@ -79,9 +79,9 @@ def augmented(batch: Tensor) -> tuple[Tensor, Tensor]:
     zoom = torch.empty(count).uniform_(*ZOOMS)
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = mirror[:, 0] * zoom, mirror[:, 1] * zoom
-    theta[:, :, 2] = SHIFT * (2 * torch.rand(count, 2) - 1)
+    theta[:, :, 2] = (1 - zoom)[:, None] * (2 * torch.rand(count, 2) - 1)  # anywhere in the frame
     grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False).to(batch.device)
-    seen = F.grid_sample(batch, grid, padding_mode="reflection", align_corners=False)
+    seen = F.grid_sample(batch, grid, padding_mode="border", align_corners=False)
     speed = torch.exp(torch.empty(count).uniform_(-0.5, 0.4))
     vectors = (speed / zoom)[:, None] * mirror
     flows = seen[:, :-1].reshape(count, directions, 2, height, width) * vectors[:, None, :, None, None].to(batch.device)
@@ -188,6 +188,8 @@ def make_clips(settings: Motion, folder: Path) -> tuple[list[Path], list[Path]]:
     train_files, heldout_files = -(-settings.clips // CHUNK), -(-settings.heldout_clips // CHUNK)
     first = settings.clips_seed * 2 * HELDOUT
     textures = load_textures(settings.textures, settings.drawn, seed=settings.clips_seed)
+    made_from = [settings.textures, settings.drawn, settings.empty, settings.gaps, settings.clips_seed]
+    folder = folder / hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
     numbers = [range(first, first + train_files), range(first + HELDOUT, first + HELDOUT + heldout_files)]
     flow = FlowSettings(gaps=settings.gaps)
     made: list[Any] = [write_clips(folder, textures, n, flow, settings.empty, settings.workers) for n in numbers]

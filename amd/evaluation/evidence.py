@@ -20,7 +20,7 @@ from amd.motion.evidence import motion_evidence
 def benchmark_scores(
     network: EvidenceNetwork, info: EvidenceInfo, root: Path, flow: FlowSettings | None = None
 ) -> dict[str, float]:
-    """J of each DAVIS sequence under `root` at the annotations' own size, and `mean`; ends of sequences are left out."""
+    """J of each DAVIS sequence under `root` at the annotations' size, and `mean`; ends of sequences are left out."""
     scores = {}
     for sequence in davis2016(root):
         images = (read_image(frame.image) for frame in sequence.frames)
