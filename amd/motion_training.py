@@ -103,20 +103,24 @@ def _one_sided(flows: Tensor, chosen: Tensor) -> Tensor:
 
 
 class ClipReader:
-    """Batches of cached clips in an order drawn from the seed, each clip once before any is seen again."""
+    """Batches of cached clips in an order drawn from the seed, each clip once before any is seen again.
 
-    def __init__(self, paths: Sequence[Path], batch: int, seed: int) -> None:
+    Of `count` processes, each has its own part of every batch.
+    """
+
+    def __init__(self, paths: Sequence[Path], batch: int, seed: int, rank: int = 0, count: int = 1) -> None:
         self.files = [np.load(path, mmap_mode="r") for path in paths]
-        self.count = sum(len(file) for file in self.files)
+        self.clips = sum(len(file) for file in self.files)
         self.batch, self.seed = batch, seed
+        self.part = slice(rank * batch // count, (rank + 1) * batch // count)
 
     def batches(self, start: int) -> Iterator[Tensor]:
         """The endless stream from batch `start` on; float16 batch,2D+1,h,w."""
-        per_round = max(1, self.count // self.batch)
+        per_round = max(1, self.clips // self.batch)
         while True:
-            order = np.random.default_rng([self.seed, start // per_round]).permutation(self.count)
+            order = np.random.default_rng([self.seed, start // per_round]).permutation(self.clips)
             for place in range(start % per_round, per_round):
-                yield torch.stack([self.clip(i) for i in order[place * self.batch :][: self.batch]])
+                yield torch.stack([self.clip(i) for i in order[place * self.batch :][: self.batch][self.part]])
                 start += 1
 
     def clip(self, number: int) -> Tensor:
@@ -144,7 +148,7 @@ def train_evidence(
     optimiser = torch.optim.AdamW(
         objective.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    reader = ClipReader(paths, settings.batch, settings.seed)
+    reader = ClipReader(paths, settings.batch, settings.seed, process.rank, process.count)
     loop = TrainSettings(
         iterations=settings.iterations,
         checkpoint_every=settings.checkpoint_every,
