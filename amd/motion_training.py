@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amd.config.motion import Motion
-from amd.data.layer_flows import CHUNK, write_clips
+from amd.data.layer_flows import CHUNK, clip_file, write_clips
 from amd.data.layer_textures import load_textures
-from amd.distributed import Process, process_group
+from amd.distributed import Process, mean_over_processes, process_group
 from amd.errors import UserError, exit_on_user_error
 from amd.files import sha256, write_json
 from amd.models.evidence import EvidenceArchitecture, EvidenceInfo, EvidenceNetwork, load_evidence, save_evidence
@@ -191,13 +191,15 @@ def make_clips(settings: Motion, folder: Path) -> tuple[list[Path], list[Path]]:
     """The cached clips to train on and those held out; what is missing is drawn."""
     train_files, heldout_files = -(-settings.clips // CHUNK), -(-settings.heldout_clips // CHUNK)
     first = settings.clips_seed * 2 * HELDOUT
-    textures = load_textures(settings.textures, settings.drawn, seed=settings.clips_seed)
     made_from = [settings.textures, settings.drawn, settings.empty, settings.gaps, settings.clips_seed]
     folder = folder / hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
-    numbers = [range(first, first + train_files), range(first + HELDOUT, first + HELDOUT + heldout_files)]
-    flow = FlowSettings(gaps=settings.gaps)
-    made: list[Any] = [write_clips(folder, textures, n, flow, settings.empty, settings.workers) for n in numbers]
-    return made[0], made[1]
+    numbers = [*range(first, first + train_files), *range(first + HELDOUT, first + HELDOUT + heldout_files)]
+    paths = [clip_file(folder, number) for number in numbers]
+    missing = [number for number, path in zip(numbers, paths, strict=True) if not path.exists()]
+    if missing:
+        textures = load_textures(settings.textures, settings.drawn, seed=settings.clips_seed)
+        write_clips(folder, textures, missing, FlowSettings(gaps=settings.gaps), settings.empty, settings.workers)
+    return paths[:train_files], paths[train_files:]
 
 
 def load_settings(path: Path) -> Motion:
@@ -239,8 +241,13 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = load_settings(arguments.params)
     with process_group(settings.device) as process:
+        if process.leads:
+            make_clips(settings, arguments.clips)  # usually there: the stage draws them before
+        mean_over_processes(torch.zeros(1, device=process.device))  # waits for all
         clips, heldout = make_clips(settings, arguments.clips)
         network, progress = train_evidence(settings, clips, arguments.state, process)
+        if not process.leads:
+            return
         lineage = {"textures": settings.textures or "built-in patterns", **arguments.lineage}
         params = settings.model_dump(mode="json")
         info = EvidenceInfo(network.architecture, settings.gaps, settings.degree, params, lineage)

@@ -6,12 +6,13 @@ params: motion; deps: the folder in motion.textures; outs: models/evidence.safet
 import json
 from pathlib import Path
 
+from amd.config.motion import Motion
 from amd.distributed import process_group
 from amd.errors import UserError
 from amd.evaluation.evidence import benchmark_scores
 from amd.files import read_json, sha256, write_json
 from amd.models.evidence import load_evidence
-from amd.motion_training import Motion, load_settings
+from amd.motion_training import load_settings, make_clips
 from amd.params import Params
 from amd.tracking import Run
 from stages import input_tags, run_stage
@@ -28,7 +29,9 @@ def main(params: Params, run: Run) -> None:
     """Train, or go on training after an interruption; score on the benchmark where it is one of DAVIS."""
     settings = load_settings(Path("params.yaml"))
     options = {"--clips": CLIPS, "--out": WEIGHTS, "--card": CARD, "--lineage": json.dumps(input_tags(params))}
-    run_training("amd.motion_training", made_from(settings), options, 1)
+    made = made_from(settings)
+    make_clips(settings, CLIPS)
+    run_training("amd.motion_training", made, options, settings.processes)
     card = read_json(CARD)
     if params.data.benchmark == BENCHMARK:
         with process_group(settings.device) as process:

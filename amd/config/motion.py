@@ -25,6 +25,7 @@ class Motion(Section):
     clips_seed: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)  # of the training
     workers: int = Field(default=2, ge=1)  # processes that draw clips
+    processes: int = Field(default=2, ge=1)  # torchrun processes that train; `batch` is shared out among them
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions in training
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_every: int = Field(default=250, ge=1)  # iterations

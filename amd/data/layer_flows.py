@@ -40,11 +40,16 @@ def clip_flows(textures: Textures, seed: int, flow: FlowSettings, empty: float) 
     return np.concatenate([*flows, truth[None]]).astype(np.float16)
 
 
+def clip_file(folder: Path, chunk: int) -> Path:
+    """The cache's file of the clips chunk * CHUNK and on."""
+    return folder / f"clips-{chunk:05d}.npy"
+
+
 def write_clips(
     folder: Path, textures: Textures, chunks: Iterable[int], flow: FlowSettings, empty: float, workers: int
 ) -> list[Path]:
     """The cache's files of `chunks`, in order; those that are not there are made by `workers` processes."""
-    paths = {chunk: folder / f"clips-{chunk:05d}.npy" for chunk in chunks}
+    paths = {chunk: clip_file(folder, chunk) for chunk in chunks}
     missing = [chunk for chunk, path in paths.items() if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(paths[chunk], chunk, flow, empty) for chunk in missing]
