@@ -26,15 +26,9 @@ def clip_flows(textures: Textures, seed: int, flow: FlowSettings, empty: float) 
     size = height, 2 * round(height * 16 / 18)
     offsets = [sign * gap for gap in flow.gaps for sign in (-1, 1)]
     clip = draw_clip(textures, seed, sorted([0, *offsets]), size, empty)
-    grey = {
-        short_edge: {time: grey_frame(frame, short_edge) for time, frame in zip(clip.times, clip.frames, strict=True)}
-        for short_edge in {flow.short_edge, flow.far_short_edge}
-    }
+    grey = {time: grey_frame(frame, height) for time, frame in zip(clip.times, clip.frames, strict=True)}
     grid = grid_size(*size, flow.grid)
-    flows = []
-    for offset in offsets:
-        images = grey[flow.short_edge if abs(offset) == 1 else flow.far_short_edge]
-        flows.append(flow_on_grid(images[0], images[offset], flow.finest_scale, grid))
+    flows = [flow_on_grid(grey[0], grey[offset], flow.finest_scale, grid) for offset in offsets]
     truth = clip.truth[clip.times.index(0)].astype(np.float32)
     truth = cv2.resize(truth, grid[::-1], interpolation=cv2.INTER_AREA)
     return np.concatenate([*flows, truth[None]]).astype(np.float16)

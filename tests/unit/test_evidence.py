@@ -15,7 +15,7 @@ from amd.motion.dense import FlowSettings, FrameFlows, flow_on_grid, grid_size, 
 from amd.motion.evidence import _averaged, _Logits, motion_evidence
 from amd.motion.inputs import LEAST_LENGTH, channels, network_input
 
-SMALL = FlowSettings(gaps=(1, 2), short_edge=48, far_short_edge=48, grid=24)
+SMALL = FlowSettings(gaps=(1, 2), short_edge=48, grid=24)
 
 
 def picture(height: int = 120, width: int = 200) -> np.ndarray:

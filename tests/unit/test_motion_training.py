@@ -14,7 +14,16 @@ from amd.motion.dense import FlowSettings
 from amd.motion_training import ClipReader, augmented, evidence_loss, heldout_scores, one_cycle, train_evidence
 
 ALONE = Process(0, 1, torch.device("cpu"))
-TINY = Motion(clips=50, widths=(4, 8), iterations=30, batch=8, learning_rate=1e-2, checkpoint_every=10)
+TINY = Motion(
+    clips=50,
+    gaps=(1, 2),
+    precision="float32",
+    widths=(4, 8),
+    iterations=30,
+    batch=8,
+    learning_rate=1e-2,
+    checkpoint_every=10,
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +125,10 @@ def test_an_interrupted_training_ends_where_a_whole_one_does(clips: list[Path], 
 
 def test_cached_clips_are_kept_and_missing_ones_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("amd.data.layer_flows.CHUNK", 2)
-    textures, flow = Textures([np.full((40, 60, 3), 90, np.uint8)], 0.0), FlowSettings(short_edge=60, grid=30)
+    textures, flow = (
+        Textures([np.full((40, 60, 3), 90, np.uint8)], 0.0),
+        FlowSettings(gaps=(1, 2), short_edge=60, grid=30),
+    )
     (first,) = write_clips(tmp_path, textures, [5], flow, 0.1, workers=1)
     before = first.stat().st_mtime_ns
     first, second = write_clips(tmp_path, textures, [5, 6], flow, 0.1, workers=2)
