@@ -58,7 +58,7 @@ def draw_clip(
         layers = _with_objects(rng, textures, size, camera, layers)
     light = [1 + rng.normal(0, 0.01) * time for time in times] if rng.random() < 0.3 else [1.0] * len(times)
     frames, truth = zip(*(_frame([background, *layers], time, size) for time in times), strict=True)
-    quality, noise = int(rng.integers(40, 96)), rng.exponential(2.0)
+    quality, noise = int(rng.integers(50, 96)), rng.exponential(0.8)
     seen = [_recorded(rng, image * gain, noise, quality) for image, gain in zip(frames, light, strict=True)]
     return Clip(np.stack(seen), np.stack(truth), tuple(times))
 
@@ -84,7 +84,7 @@ def _padded(size: tuple[int, int]) -> tuple[int, int]:
 def _scenery(rng: np.random.Generator, textures: Textures, size: tuple[int, int], camera: Camera) -> list[Layer]:
     """None to four things that stand in the scene, and at times a part of the ground in unsteady motion."""
     layers = []
-    if rng.random() < 0.2:  # water, grass or leaves in the wind
+    if rng.random() < 0.12:  # water, grass or leaves in the wind
         cover = bush(rng, size, rng.uniform(0.3, 1.2))
         layers.append(Layer(textures.scene(rng, _padded(size)), cover, wobble(rng, size, camera.ground), "scenery"))
     for _ in range(rng.choice(5, p=(0.2, 0.25, 0.25, 0.2, 0.1))):

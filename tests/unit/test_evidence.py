@@ -10,7 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from amd.errors import UserError
-from amd.models.evidence import EvidenceArchitecture, EvidenceInfo, EvidenceNetwork, load_evidence, save_evidence
+from amd.models.evidence import (
+    PACKAGED,
+    EvidenceArchitecture,
+    EvidenceInfo,
+    EvidenceNetwork,
+    load_evidence,
+    save_evidence,
+)
 from amd.motion.dense import FlowSettings, FrameFlows, flow_on_grid, grid_size, neighbour_flows, occluded, warp
 from amd.motion.evidence import _averaged, _Logits, motion_evidence
 from amd.motion.inputs import LEAST_LENGTH, channels, network_input
@@ -206,3 +213,26 @@ def test_frame_flows_are_of_the_grid() -> None:
     entry = next(neighbour_flows(moving(3), SMALL))
     assert isinstance(entry, FrameFlows)
     assert entry.flows.shape == (4, 2, 24, 40)
+
+
+def test_the_packaged_network_is_small_and_finds_what_moves() -> None:
+    """A square moves over a scene that moves otherwise; without the square nothing is found, nor in a black clip."""
+    assert PACKAGED.stat().st_size < 3_000_000
+    made, info = load_evidence()
+    scene = picture(360, 600)
+    square = picture(360, 600)[::-1, ::-1][:60, :60]
+
+    def clip(with_square: bool) -> Iterator[np.ndarray]:
+        for number in range(6):
+            frame = np.ascontiguousarray(scene[60:300, 100 + 3 * number : 528 + 3 * number])
+            if with_square:
+                frame[90:150, 150 + 5 * number : 210 + 5 * number] = square
+            yield frame
+
+    for number, values in enumerate(motion_evidence(clip(True), made, info)):
+        truth = np.zeros((240, 428), bool)
+        truth[90:150, 150 + 5 * number : 210 + 5 * number] = True
+        mask = cv2.resize(values, (428, 240)) > 0.5
+        assert (mask & truth).sum() / (mask | truth).sum() > 0.6
+    for frames in (clip(False), (np.zeros((240, 428, 3), np.uint8) for _ in range(6))):
+        assert max((values > 0.5).mean() for values in motion_evidence(frames, made, info)) < 0.002
