@@ -14,11 +14,11 @@ class Motion(Section):
     drawn: float = Field(default=0.2, ge=0, le=1)  # share of textures that are built-in patterns in any case
     clips: int = Field(default=8000, ge=1)
     heldout_clips: int = Field(default=400, ge=1)
-    empty: float = Field(default=0.12, ge=0, lt=1)  # share of clips in which nothing moves on its own
+    empty: float = Field(default=0.15, ge=0, lt=1)  # share of clips in which nothing moves on its own
     gaps: tuple[int, ...] = Field(default=(1,), min_length=1, strict=False)  # frames before and after
     degree: int = Field(default=1, ge=0, le=3)  # of the polynomial that the camera's motion is
     widths: tuple[int, ...] = Field(default=(24, 48, 96, 128), min_length=1, strict=False)
-    iterations: int = Field(default=2000, ge=1)
+    iterations: int = Field(default=1800, ge=1)
     batch: int = Field(default=16, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
