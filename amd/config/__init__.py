@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from amd.config.evaluations import Features, Robustness, Semantic, Sweep, Weights
 from amd.config.fused import Fused
+from amd.config.motion import Motion
 from amd.config.pipeline import (
     Adapt,
     Corpus,
@@ -56,6 +57,7 @@ __all__ = [
     "Ingest",
     "InstanceCorpus",
     "Model",
+    "Motion",
     "Objective",
     "Objectness",
     "Params",
@@ -96,6 +98,7 @@ class Params(Section):
     transfer: Transfer
     crf: Crf
     fused: Fused
+    motion: Motion
     robustness: Robustness
     features: Features
     semantic: Semantic

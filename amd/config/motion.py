@@ -14,17 +14,18 @@ class Motion(Section):
     drawn: float = Field(default=0.2, ge=0, le=1)  # share of textures that are built-in patterns in any case
     clips: int = Field(default=8000, ge=1)
     heldout_clips: int = Field(default=400, ge=1)
-    empty: float = Field(default=0.12, ge=0, lt=1)  # share of clips in which nothing moves on its own
-    gaps: tuple[int, ...] = Field(default=(1, 2), min_length=1, strict=False)  # frames before and after
+    empty: float = Field(default=0.15, ge=0, lt=1)  # share of clips in which nothing moves on its own
+    gaps: tuple[int, ...] = Field(default=(1,), min_length=1, strict=False)  # frames before and after
     degree: int = Field(default=1, ge=0, le=3)  # of the polynomial that the camera's motion is
     widths: tuple[int, ...] = Field(default=(24, 48, 96, 128), min_length=1, strict=False)
-    iterations: int = Field(default=2500, ge=1)
-    batch: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0)
+    iterations: int = Field(default=1800, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     clips_seed: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)  # of the training
     workers: int = Field(default=2, ge=1)  # processes that draw clips
-    precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions in training
+    processes: int = Field(default=2, ge=1)  # torchrun processes that train; `batch_size` is shared out among them
+    precision: Literal["float32", "bfloat16"] = "bfloat16"  # of convolutions in training
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_every: int = Field(default=250, ge=1)  # iterations

@@ -25,9 +25,8 @@ LONGEST = 8  # times the short edge: of a frame that is longer, the long edge co
 class FlowSettings:
     """How flow is estimated, and on which grid it is given."""
 
-    gaps: tuple[int, ...] = (1, 2)  # frames
-    short_edge: int = 240  # of frames at which flow is estimated; smaller frames keep their size
-    far_short_edge: int = 240  # the same for gaps above 1
+    gaps: tuple[int, ...] = (1,)  # frames
+    short_edge: int = 360  # of frames at which flow is estimated; smaller frames keep their size
     finest_scale: int = 0  # where the search ends: 0 is full resolution, 1 half of it
     grid: int = 120  # short edge of the grid
 
@@ -88,7 +87,7 @@ def neighbour_flows(frames: Iterable[np.ndarray], settings: FlowSettings, thread
                 raise UserError(
                     f"a frame of {sizes[0]} pixels beside one of {sizes[1]}; a video's frames have one size"
                 )
-            window.append(_held(frame, settings))
+            window.append(_Held(frame.shape, grey_frame(frame, settings.short_edge), {}))
             waiting += 1
             for gap in settings.gaps:
                 if len(window) > gap:
@@ -104,25 +103,17 @@ def neighbour_flows(frames: Iterable[np.ndarray], settings: FlowSettings, thread
 
 @dataclass
 class _Held:
-    """A frame in the window: grey at both sizes, and its flows as they come."""
+    """A frame in the window: its shape, grey at the size of the flow, and its flows as they come."""
 
     shape: tuple[int, ...]
-    near: np.ndarray
-    far: np.ndarray
+    grey: np.ndarray
     flows: dict[int, Future[np.ndarray]]  # by signed gap
-
-
-def _held(frame: np.ndarray, settings: FlowSettings) -> _Held:
-    near = grey_frame(frame, settings.short_edge)
-    far = near if settings.far_short_edge == settings.short_edge else grey_frame(frame, settings.far_short_edge)
-    return _Held(frame.shape, near, far, {})
 
 
 def _submit(pool: ThreadPoolExecutor, before: _Held, after: _Held, gap: int, settings: FlowSettings) -> None:
     size = grid_size(*before.shape[:2], settings.grid)
-    images = [held.near if gap == 1 else held.far for held in (before, after)]
-    before.flows[gap] = pool.submit(flow_on_grid, *images, settings.finest_scale, size)
-    after.flows[-gap] = pool.submit(flow_on_grid, *images[::-1], settings.finest_scale, size)
+    before.flows[gap] = pool.submit(flow_on_grid, before.grey, after.grey, settings.finest_scale, size)
+    after.flows[-gap] = pool.submit(flow_on_grid, after.grey, before.grey, settings.finest_scale, size)
 
 
 def _complete(held: _Held, settings: FlowSettings) -> FrameFlows:

@@ -17,7 +17,7 @@ from amd.motion.dense import UNIT, FlowSettings, FrameFlows, neighbour_flows, wa
 from amd.motion.inputs import network_input
 
 BATCH = 4  # frames that the network sees at a time
-ROUNDS = 3  # of averaging along the flow; 0 leaves each frame by itself
+ROUNDS = 1  # of averaging along the flow; 0 leaves each frame by itself
 
 
 @dataclass(frozen=True)

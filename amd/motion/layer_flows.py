@@ -26,25 +26,24 @@ def clip_flows(textures: Textures, seed: int, flow: FlowSettings, empty: float) 
     size = height, 2 * round(height * 16 / 18)
     offsets = [sign * gap for gap in flow.gaps for sign in (-1, 1)]
     clip = draw_clip(textures, seed, sorted([0, *offsets]), size, empty)
-    grey = {
-        short_edge: {time: grey_frame(frame, short_edge) for time, frame in zip(clip.times, clip.frames, strict=True)}
-        for short_edge in {flow.short_edge, flow.far_short_edge}
-    }
+    grey = {time: grey_frame(frame, height) for time, frame in zip(clip.times, clip.frames, strict=True)}
     grid = grid_size(*size, flow.grid)
-    flows = []
-    for offset in offsets:
-        images = grey[flow.short_edge if abs(offset) == 1 else flow.far_short_edge]
-        flows.append(flow_on_grid(images[0], images[offset], flow.finest_scale, grid))
+    flows = [flow_on_grid(grey[0], grey[offset], flow.finest_scale, grid) for offset in offsets]
     truth = clip.truth[clip.times.index(0)].astype(np.float32)
     truth = cv2.resize(truth, grid[::-1], interpolation=cv2.INTER_AREA)
     return np.concatenate([*flows, truth[None]]).astype(np.float16)
+
+
+def clip_file(folder: Path, chunk: int) -> Path:
+    """The cache's file of the clips chunk * CHUNK and on."""
+    return folder / f"clips-{chunk:05d}.npy"
 
 
 def write_clips(
     folder: Path, textures: Textures, chunks: Iterable[int], flow: FlowSettings, empty: float, workers: int
 ) -> list[Path]:
     """The cache's files of `chunks`, in order; those that are not there are made by `workers` processes."""
-    paths = {chunk: folder / f"clips-{chunk:05d}.npy" for chunk in chunks}
+    paths = {chunk: clip_file(folder, chunk) for chunk in chunks}
     missing = [chunk for chunk, path in paths.items() if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(paths[chunk], chunk, flow, empty) for chunk in missing]

@@ -9,11 +9,16 @@ from amd.models.checkpoint import save_checkpoint
 from amd.runtime.errors import exit_on_user_error, system_errors
 from amd.runtime.files import write_json
 from amd.runtime.tracking import attached_run
-from amd.training import embedding, pretrain, semantic
+from amd.training import embedding, motion, pretrain, semantic
 from amd.training.distributed import join_processes
 from amd.training.task import run_task, summary
 
-TASKS = {"pretrain": pretrain, "embedding": embedding, "semantic": semantic}  # each also a section of params.yaml
+TASKS = {"pretrain": pretrain, "embedding": embedding, "semantic": semantic, "motion": motion}  # sections of params.yaml
+    "pretrain": pretrain,
+    "embedding": embedding,
+    "semantic": semantic,
+    "motion": motion,
+}  # each also a section of params.yaml
 
 
 @exit_on_user_error
@@ -23,6 +28,9 @@ def main() -> None:
     options = _options()
     params = load_params(options.params)
     with join_processes(getattr(params, options.task).device) as process:
+        if options.task == "motion":  # no checkpoint of a model that users open, and a schedule of its own
+            motion.run(params.motion, options, process)
+            return
         task = TASKS[options.task].make_task(params, options, process)
         progress = run_task(task, options.state, process, attached_run() if process.is_main else None)
         if process.is_main:

@@ -1,10 +1,12 @@
 """Training of motion evidence on layered clips, without any label.
 
-Input: the cache of clips' flows (amd.motion.layer_flows) and the section `motion` of params.yaml. Output: weights,
-and a card with lineage and scores on clips held out. The loop is amd.training.loop's.
+Input: the section `motion` of params.yaml. Output: weights, and a card (JSON) with their lineage and scores. The clips'
+flows are cached in a folder (amd.motion.layer_flows); the loop is amd.training.loop's.
 """
 
+import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amd.config.motion import Motion
+from amd.config import Motion
 from amd.data.synthetic.layer_textures import load_textures
-from amd.models.evidence import EvidenceArchitecture, EvidenceNetwork
+from amd.models.evidence import EvidenceArchitecture, EvidenceInfo, EvidenceNetwork, load_evidence, save_evidence
 from amd.motion.dense import FlowSettings
 from amd.motion.inputs import channels, network_input
-from amd.motion.layer_flows import CHUNK, write_clips
-from amd.training.distributed import Process
+from amd.motion.layer_flows import CHUNK, clip_file, write_clips
+from amd.runtime.files import sha256, write_json
+from amd.runtime.receipts import fingerprint
+from amd.training.distributed import Process, mean_over_processes
 from amd.training.loop import Callback, Progress, TrainSettings, train
 
+DRAWN_EDGE = 240  # of clips; a finer flow, where it is used, looks the same on the grid
 HELDOUT = 100_000  # number of the first file of held-out clips
 WARM_UP = 0.15  # share of the iterations in which the learning rate grows
-ZOOMS = (0.7, 1.2)  # of the crop that a clip is seen through, in frames across
-SHIFT = 0.15  # of the crop's centre, in frames
+ZOOMS = (0.6, 1.0)  # of the crop that a clip is seen through, in frames across
+SCORED = 10  # held-out clips at a time
+SILENT = 1e-3  # share of a frame below which a mask counts as none
 ONE_SIDED = 0.08  # share of clips seen as at an end of a video, with one direction alone
 
 
@@ -69,9 +75,9 @@ def augmented(batch: Tensor) -> tuple[Tensor, Tensor]:
     zoom = torch.empty(count).uniform_(*ZOOMS)
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = mirror[:, 0] * zoom, mirror[:, 1] * zoom
-    theta[:, :, 2] = SHIFT * (2 * torch.rand(count, 2) - 1)
+    theta[:, :, 2] = (1 - zoom)[:, None] * (2 * torch.rand(count, 2) - 1)  # anywhere in the frame
     grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False).to(batch.device)
-    seen = F.grid_sample(batch, grid, padding_mode="reflection", align_corners=False)
+    seen = F.grid_sample(batch, grid, padding_mode="border", align_corners=False)
     speed = torch.exp(torch.empty(count).uniform_(-0.5, 0.4))
     vectors = (speed / zoom)[:, None] * mirror
     flows = seen[:, :-1].reshape(count, directions, 2, height, width) * vectors[:, None, :, None, None].to(batch.device)
@@ -93,20 +99,24 @@ def _one_sided(flows: Tensor, chosen: Tensor) -> Tensor:
 
 
 class ClipReader:
-    """Batches of cached clips in an order drawn from the seed, each clip once before any is seen again."""
+    """Batches of cached clips in an order drawn from the seed, each clip once before any is seen again.
 
-    def __init__(self, paths: Sequence[Path], batch: int, seed: int) -> None:
+    Of `count` processes, each has its own part of every batch.
+    """
+
+    def __init__(self, paths: Sequence[Path], batch: int, seed: int, rank: int = 0, count: int = 1) -> None:
         self.files = [np.load(path, mmap_mode="r") for path in paths]
-        self.count = sum(len(file) for file in self.files)
+        self.clips = sum(len(file) for file in self.files)
         self.batch, self.seed = batch, seed
+        self.part = slice(rank * batch // count, (rank + 1) * batch // count)
 
     def batches(self, start: int) -> Iterator[Tensor]:
         """The endless stream from batch `start` on; float16 batch,2D+1,h,w."""
-        per_round = max(1, self.count // self.batch)
+        per_round = max(1, self.clips // self.batch)
         while True:
-            order = np.random.default_rng([self.seed, start // per_round]).permutation(self.count)
+            order = np.random.default_rng([self.seed, start // per_round]).permutation(self.clips)
             for place in range(start % per_round, per_round):
-                yield torch.stack([self.clip(i) for i in order[place * self.batch :][: self.batch]])
+                yield torch.stack([self.clip(i) for i in order[place * self.batch :][: self.batch][self.part]])
                 start += 1
 
     def clip(self, number: int) -> Tensor:
@@ -134,7 +144,7 @@ def train_evidence(
     optimiser = torch.optim.AdamW(
         objective.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    reader = ClipReader(paths, settings.batch, settings.seed)
+    reader = ClipReader(paths, settings.batch_size, settings.seed, process.rank, process.count)
     loop = TrainSettings(
         iterations=settings.iterations,
         checkpoint_every=settings.checkpoint_every,
@@ -158,7 +168,7 @@ def heldout_scores(network: EvidenceNetwork, paths: Sequence[Path], degree: int)
     for path in paths:
         clips = torch.from_numpy(np.load(path)).float().to(device)
         flows = clips[:, :-1].unflatten(1, (-1, 2))
-        found = torch.cat([network(network_input(part, degree)) > 0 for part in flows.split(10)])
+        found = torch.cat([network(network_input(part, degree)) > 0 for part in flows.split(SCORED)])
         wanted = clips[:, -1] > 0.5
         for mask, truth in zip(found, wanted, strict=True):
             if truth.any():
@@ -169,7 +179,7 @@ def heldout_scores(network: EvidenceNetwork, paths: Sequence[Path], degree: int)
         "heldout_clips": len(scores) + len(areas),
         "heldout_j": float(np.mean(scores)) if scores else 0.0,
         "false_area": float(np.mean(areas)) if areas else 0.0,
-        "silent_share": float(np.mean(np.array(areas) < 1e-3)) if areas else 1.0,
+        "silent_share": float(np.mean(np.array(areas) < SILENT)) if areas else 1.0,
     }
 
 
@@ -177,8 +187,55 @@ def make_clips(settings: Motion, folder: Path) -> tuple[list[Path], list[Path]]:
     """The cached clips to train on and those held out; what is missing is drawn."""
     train_files, heldout_files = -(-settings.clips // CHUNK), -(-settings.heldout_clips // CHUNK)
     first = settings.clips_seed * 2 * HELDOUT
-    textures = load_textures(settings.textures, settings.drawn, seed=settings.clips_seed)
-    numbers = [range(first, first + train_files), range(first + HELDOUT, first + HELDOUT + heldout_files)]
-    flow = FlowSettings(gaps=settings.gaps)
-    made: list[Any] = [write_clips(folder, textures, n, flow, settings.empty, settings.workers) for n in numbers]
-    return made[0], made[1]
+    made_from = [settings.textures, settings.drawn, settings.empty, settings.gaps, settings.clips_seed]
+    folder = folder / fingerprint(made_from)[:16]
+    numbers = [*range(first, first + train_files), *range(first + HELDOUT, first + HELDOUT + heldout_files)]
+    paths = [clip_file(folder, number) for number in numbers]
+    missing = [number for number, path in zip(numbers, paths, strict=True) if not path.exists()]
+    if missing:
+        textures = load_textures(settings.textures, settings.drawn, seed=settings.clips_seed)
+        write_clips(
+            folder,
+            textures,
+            missing,
+            FlowSettings(gaps=settings.gaps, short_edge=DRAWN_EDGE),
+            settings.empty,
+            settings.workers,
+        )
+    return paths[:train_files], paths[train_files:]
+
+
+def card(settings: Motion, info: EvidenceInfo, progress: Progress, scores: dict[str, Any], weights: Path) -> dict:
+    """What a reader of the weights must know: what they are, what they were made from, and how good they are."""
+    return {
+        "what": "motion evidence: from optical flow to P(this pixel moves on its own)",
+        "labels": "none; trained on drawn clips, whose truth is exact",
+        "sha256": sha256(weights),
+        "architecture": asdict(info.architecture),
+        "params": settings.model_dump(mode="json"),
+        "lineage": info.lineage,
+        "loss": progress.history[-1]["loss"],
+        "scores": scores,
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What this task has besides those of every training."""
+    parser.add_argument("--clips", type=Path, required=True, help="folder in which clips' flows are kept")
+
+
+def run(settings: Motion, options: argparse.Namespace, process: Process) -> None:
+    """Draw what clips are missing, train or go on training, score; write the weights, and their card as the history."""
+    if process.is_main:
+        make_clips(settings, options.clips)  # usually there: the stage draws them before
+    mean_over_processes(torch.zeros(1, device=process.device))  # waits for all
+    clips, heldout = make_clips(settings, options.clips)
+    network, progress = train_evidence(settings, clips, options.state, process)
+    if not process.is_main:
+        return
+    lineage = {"textures": settings.textures or "built-in patterns", **options.lineage}
+    info = EvidenceInfo(network.architecture, settings.gaps, settings.degree, settings.model_dump(mode="json"), lineage)
+    save_evidence(options.out, network, info)
+    network = load_evidence(options.out, process.device)[0]  # scored as it is kept, in float16
+    scores = heldout_scores(network, heldout, settings.degree)
+    write_json(options.history, card(settings, info, progress, scores, options.out))

@@ -79,7 +79,7 @@ def scenery_motion(rng: np.random.Generator, size: tuple[int, int], camera: Came
     plain = camera.plain
     motion = replace(plain, shift=plain.shift * nearness, more_shift=plain.more_shift * nearness)
     motion = replace(motion, zoom=plain.zoom * nearness)
-    return wobble(rng, size, motion, 0.5) if rng.random() < 0.15 else motion
+    return wobble(rng, size, motion, 0.5) if rng.random() < 0.08 else motion
 
 
 def wobble(rng: np.random.Generator, size: tuple[int, int], motion: Motion, strength: float = 1.0) -> Motion:

@@ -19,6 +19,8 @@ from amd.data.synthetic.layer_motion import Camera, Motion, draw_camera, object_
 from amd.data.synthetic.layer_shapes import MARGIN, bush, clutter, foliage, object_shape, pole
 from amd.data.synthetic.layer_textures import Textures
 
+BLIND = 0.2  # share of the clips without an object that show noise or nothing at all
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -27,7 +29,7 @@ class Layer:
     texture: np.ndarray
     cover: np.ndarray
     motion: Motion
-    role: str  # "object", "scenery", or "shadow", which darkens and is background
+    role: str  # "object", "scenery", or "shadow" (also a reflection), which hides nothing and is background
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,33 @@ def draw_clip(
     A share `empty` of the clips has no object.
     """
     rng = np.random.default_rng([seed, 1])
+    has_objects = rng.random() >= empty
+    if not has_objects and rng.random() < BLIND:
+        return _blind_clip(rng, times, size)
     camera = draw_camera(rng, size)
     background = Layer(textures.scene(rng, _padded(size)), np.ones(_padded(size), np.float32), camera.ground, "scenery")
     layers = _scenery(rng, textures, size, camera)
-    if rng.random() >= empty:
+    if has_objects:
         layers = _with_objects(rng, textures, size, camera, layers)
     light = [1 + rng.normal(0, 0.01) * time for time in times] if rng.random() < 0.3 else [1.0] * len(times)
     frames, truth = zip(*(_frame([background, *layers], time, size) for time in times), strict=True)
-    quality, noise = int(rng.integers(40, 96)), rng.exponential(2.0)
+    quality, noise = int(rng.integers(50, 96)), rng.exponential(0.8)
     seen = [_recorded(rng, image * gain, noise, quality) for image, gain in zip(frames, light, strict=True)]
     return Clip(np.stack(seen), np.stack(truth), tuple(times))
+
+
+def _blind_clip(rng: np.random.Generator, times: Sequence[float], size: tuple[int, int]) -> Clip:
+    """Frames of one colour, often black, with noise that is new in each: fine grain, or coarse as of dirt and snow."""
+    tone = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.zeros(3)
+    strength = np.exp(rng.uniform(np.log(0.3), np.log(80)))
+    grain = np.exp(rng.uniform(0, np.log(24)))
+    coarse = tuple(max(2, round(edge / grain)) for edge in size)
+    frames = []
+    for _ in times:
+        noise = rng.standard_normal((*coarse, 3)).astype(np.float32)
+        noise = cv2.resize(noise, size[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size, 3)
+        frames.append(_recorded(rng, tone.astype(np.float32) + np.float32(strength) * noise, 0.0, 90))
+    return Clip(np.stack(frames), np.zeros((len(times), *size), bool), tuple(times))
 
 
 def _padded(size: tuple[int, int]) -> tuple[int, int]:
@@ -66,7 +85,7 @@ def _padded(size: tuple[int, int]) -> tuple[int, int]:
 def _scenery(rng: np.random.Generator, textures: Textures, size: tuple[int, int], camera: Camera) -> list[Layer]:
     """None to four things that stand in the scene, and at times a part of the ground in unsteady motion."""
     layers = []
-    if rng.random() < 0.2:  # water, grass or leaves in the wind
+    if rng.random() < 0.12:  # water, grass or leaves in the wind
         cover = bush(rng, size, rng.uniform(0.3, 1.2))
         layers.append(Layer(textures.scene(rng, _padded(size)), cover, wobble(rng, size, camera.ground), "scenery"))
     for _ in range(rng.choice(5, p=(0.2, 0.25, 0.25, 0.2, 0.1))):
@@ -86,22 +105,39 @@ def _with_objects(
         cover, extent = object_shape(rng, size)
         motion = object_motion(rng, size, camera, extent)
         place = int(rng.integers(len(layers) + 1)) if mixed else len(layers)
-        layers.insert(place, Layer(textures.thing(rng, _padded(size)), cover, motion, "object"))
-        if rng.random() < 0.25:
-            layers.insert(place, _shadow(rng, cover, motion))
+        thing = Layer(textures.thing(rng, _padded(size)), cover, motion, "object")
+        layers.insert(place, thing)
+        kind = rng.random()
+        if kind < 0.2:
+            layers.insert(place, _shadow(rng, thing))
+        elif kind < 0.32:
+            layers.insert(place, _reflection(rng, size, thing))
     return layers
 
 
-def _shadow(rng: np.random.Generator, cover: np.ndarray, motion: Motion) -> Layer:
-    """A soft dark copy of an object below it, which moves with it."""
-    rows = np.flatnonzero(cover.max(axis=1) > 0.5)
-    foot, flat = float(rows[-1] if len(rows) else 0), rng.uniform(0.15, 0.5)
-    lean = rng.normal(0, 0.5)  # the shadow is the shape mirrored at its foot, flattened, leaning
-    matrix = np.array([[1, -lean / flat, lean * foot / flat], [0, -1 / flat, foot * (1 + 1 / flat)]], np.float32)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    shadow = cv2.warpAffine(cover, matrix, cover.shape[::-1], flags=flags)
+def _shadow(rng: np.random.Generator, thing: Layer) -> Layer:
+    """A soft dark copy of an object below it, flattened and leaning, which moves with it."""
+    shadow = _mirrored(thing.cover, rng.uniform(0.15, 0.5), rng.normal(0, 0.5), thing.cover)
     shadow = cv2.GaussianBlur(shadow, (0, 0), rng.uniform(1, 4)) * np.float32(rng.uniform(0.2, 0.7))
-    return Layer(np.zeros((*cover.shape, 3), np.uint8), shadow, motion, "shadow")
+    return Layer(np.zeros_like(thing.texture), shadow, thing.motion, "shadow")
+
+
+def _reflection(rng: np.random.Generator, size: tuple[int, int], thing: Layer) -> Layer:
+    """An object's image in water or on a wet floor: mirrored below it, faint, unsteady; background."""
+    height = rng.uniform(0.6, 1.1)
+    cover = _mirrored(thing.cover, height, 0.0, thing.cover) * np.float32(rng.uniform(0.3, 0.9))
+    texture = _mirrored(thing.texture, height, 0.0, thing.cover)
+    motion = wobble(rng, size, thing.motion, rng.uniform(0.1, 0.6))
+    return Layer(texture, cover, motion, "shadow")
+
+
+def _mirrored(picture: np.ndarray, height: float, lean: float, cover: np.ndarray) -> np.ndarray:
+    """A picture mirrored at the foot of a cover, its height and lean changed."""
+    rows = np.flatnonzero(cover.max(axis=1) > 0.5)
+    foot = float(rows[-1]) if len(rows) else 0.0
+    matrix = np.array([[1, -lean / height, lean * foot / height], [0, -1 / height, foot * (1 + 1 / height)]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, matrix, picture.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _frame(layers: list[Layer], time: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
