@@ -1,6 +1,7 @@
 """Scores of predictions: perfect and shifted ones, on hand-made layouts and on real DAVIS masks."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,11 @@ def test_every_benchmark_names_the_average_that_is_compared():
     }  # fmt: skip
     assert VOS["segtrackv2"]["AMD, adapted"] == 0.57
     assert VOS["fbms59"]["SAGE"] == 0.612
+
+
+def test_folders_of_amd_segment_are_predictions_too(sequences: list[Sequence], tmp_path: Path):
+    flat, nested = predict(sequences, tmp_path / "p", shift(4)), tmp_path / "segmented"
+    for folder in flat.iterdir():
+        shutil.copytree(folder, nested / folder.name / "masks")
+    (nested / "summary.json").write_text("{}")
+    assert score_masks(sequences, nested) == score_masks(sequences, flat)
