@@ -18,6 +18,7 @@ from amd.evaluation.published import COMPARED, VOS
 from amd.evaluation.vos import run_score, score_masks, score_run
 from amd.runtime.errors import UserError
 from stages import evaluate_vos, run_stage
+from stages.receipts import MOVING
 
 
 @pytest.fixture
@@ -156,6 +157,8 @@ def test_the_stage_writes_scores(
     for kind in ("image", "adapted"):
         predict(sequences, tmp_path / "predictions" / kind / "masks/davis2016", shift(4))
         predict_segments(sequences, tmp_path / "predictions" / kind / "segments/davis2016")
+    for pixels, kind in enumerate(MOVING):
+        predict(sequences, tmp_path / "predictions/adapted" / kind / "davis2016", shift(pixels))
     monkeypatch.chdir(tmp_path)
     run_stage("evaluate_vos", evaluate_vos.main)
     report = json.loads(Path("metrics/vos.json").read_text())
@@ -163,8 +166,10 @@ def test_the_stage_writes_scores(
     assert list(report["scores"]["adapted"]) == ["label-free", "oracle"]
     assert list(report["baselines"]) == ["centre_box", "flow_outliers"]
     rows = read_table("metrics/vos.parquet", SCORES)
-    assert len(rows) == 8 + 4
-    assert {row["choice"] for row in rows[8:]} == {"none"}
+    assert [report["moving"][kind]["mean"]["J"]["mean"] for kind in MOVING] == pytest.approx([1, 90 / 110, 80 / 120])
+    assert len(rows) == 8 + 6 + 4
+    assert {row["choice"] for row in rows[8:14]} == {"label-free"}
+    assert {row["choice"] for row in rows[14:]} == {"none"}
 
 
 def test_the_score_command(sequences: list[Sequence], tmp_path: Path, capsys: pytest.CaptureFixture[str]):

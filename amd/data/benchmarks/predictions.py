@@ -38,8 +38,9 @@ def place_of_masks(folder: Path) -> str:
 def check_predictions(sequences: Iterable[Sequence], folder: Path, inner: str = "") -> None:
     """Make sure that `folder` has a prediction of the right size for every annotated frame, and no more.
 
-    Frames without annotation may have one; hidden files are passed over. Only headers are read: pixels
-    are checked when a prediction is. `inner` is that of place_of_masks. Raises UserError naming the first missing, stray or misshapen entry.
+    Frames without annotation may have one; hidden files are passed over. Only headers are read: pixels are checked
+    when a prediction is. `inner` is that of place_of_masks. Raises UserError naming the first missing, stray or
+    misshapen entry.
     """
     if not is_folder(folder):
         raise UserError(f"{folder}: no such folder; predictions are <sequence>/<frame>.png in it")
