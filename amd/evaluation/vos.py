@@ -10,7 +10,7 @@ with the oracle's, the one segment that fits the dataset's truth best. That one 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -198,9 +198,9 @@ def _require_objects(sequences: list[Sequence], frames: dict[str, list[FrameScor
     """UserError for a sequence without object: its J would only say whether masks are empty too."""
     for sequence in sequences:
         if not any(score.wanted for score in frames[sequence.name]):
+            folder = cast(Path, sequence.scored_frames[0].truth).parent
             raise UserError(
-                f"{sequence.scored_frames[0].truth.parent}: no object in any annotation that counts; complete the "
-                f"copy, or leave {sequence.name} out"
+                f"{folder}: no object in any annotation that counts; complete the copy, or leave {sequence.name} out"
             )
 
 
@@ -209,9 +209,9 @@ def _score_frame(mask_of: MaskOf, sequence: Sequence, frame: BenchmarkFrame, tru
     return FrameScore(
         jaccard(mask, truth),
         boundary_f(mask, truth),
-        np.count_nonzero(mask & truth),
-        np.count_nonzero(mask | truth),
-        np.count_nonzero(truth),
+        int(np.count_nonzero(mask & truth)),
+        int(np.count_nonzero(mask | truth)),
+        int(np.count_nonzero(truth)),
     )
 
 
