@@ -34,10 +34,11 @@ from amd.runtime.errors import UserError
 class Segmenter:
     """Segments images and videos by one method.
 
-    >>> import numpy as np
-    >>> black = [np.zeros((48, 64, 3), np.uint8)] * 3
-    >>> [frame.mask.any() for frame in Segmenter.from_pretrained(method="flow").segment_video(black)]
-    [False, False, False]
+    Examples:
+        >>> import numpy as np
+        >>> black = [np.zeros((48, 64, 3), np.uint8)] * 3
+        >>> [frame.mask.any() for frame in Segmenter.from_pretrained(method="flow").segment_video(black)]
+        [False, False, False]
     """
 
     def __init__(self, method: Method) -> None:
@@ -60,8 +61,9 @@ class Segmenter:
         model's own, `settings` those of what moves. UserError for a model that cannot be had, and for words that do
         not go together.
 
-        >>> Segmenter.from_pretrained(method="flow").method.summary()["method"]
-        'flow'
+        Examples:
+            >>> Segmenter.from_pretrained(method="flow").method.summary()["method"]
+            'flow'
         """
         return cls(open_method(Choice(uri, method, adapt, segment, None, device, threads, settings or Fused())))
 
@@ -71,9 +73,10 @@ class Segmenter:
         Files are taken upright as their EXIF orientation says. UserError for an array of another kind, and for a
         method that needs motion.
 
-        >>> Segmenter.from_pretrained(method="flow").segment_image(np.zeros((3, 8, 8), np.uint8))
-        Traceback (most recent call last):
-        amd.runtime.errors.UserError: a photo has no motion to see objects by; give a model of single images with ...
+        Examples:
+            >>> Segmenter.from_pretrained(method="flow").segment_image(np.zeros((3, 8, 8), np.uint8))
+            Traceback (most recent call last):
+            amd.runtime.errors.UserError: a photo has no motion to see objects by; give a model of single images ...
         """
         pixels = read_image(image, upright=True) if isinstance(image, str | Path) else as_image(image)
         return next(iter(self.method.masks(held_frames([pixels], one_image=True))))
@@ -86,9 +89,10 @@ class Segmenter:
         Frames are as of `segment_image`; an iterator of frames is held in memory, since most methods read them twice.
         `start` and `end` are seconds, `every` takes each n-th frame.
 
-        >>> frames = np.zeros((2, 32, 32, 3), np.uint8)
-        >>> [frame.index for frame in Segmenter.from_pretrained(method="flow").segment_video(frames)]
-        [0, 1]
+        Examples:
+            >>> frames = np.zeros((2, 32, 32, 3), np.uint8)
+            >>> [frame.index for frame in Segmenter.from_pretrained(method="flow").segment_video(frames)]
+            [0, 1]
         """
         span = Span(start, end, every)
         if not isinstance(video, str | Path):
@@ -102,8 +106,9 @@ class Segmenter:
 def as_image(given: Any) -> np.ndarray:
     """An array or tensor as uint8 RGB H,W,3; UserError when it is no image.
 
-    >>> as_image(np.full((3, 4, 5), 0.5)).shape, int(as_image(torch.full((4, 5, 3), 0.5))[0, 0, 0])
-    ((4, 5, 3), 128)
+    Examples:
+        >>> as_image(np.full((3, 4, 5), 0.5)).shape, int(as_image(torch.full((4, 5, 3), 0.5))[0, 0, 0])
+        ((4, 5, 3), 128)
     """
     image = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     if image.ndim == 3 and image.shape[2] != 3 and image.shape[0] == 3:
