@@ -53,6 +53,7 @@ lint: $(VENV)/.dev
 	ruff format --check .
 	ruff check .
 	lint-imports
+	mypy amd
 
 # The documentation as a site, .amd/site; fails on a broken link, picture, table or name.
 docs: $(VENV)/.dev

@@ -42,6 +42,7 @@ TINY = {
     "objectness": {"pairs": 4},
     "predict": {"short_edge": 48},
     "adapt": {"iterations": 2, "batch_size": 1, "short_edge": 50, "crop": 48, "precision": "float32"},
+    "fused": {"iterations": 1, "frames": 4},
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def doctor(paths: list[Path], dataset: str | None, root: Path | None) -> None:
     from amd.data.ingest.manifest import ingest
     from amd.data.ingest.report import terminal_report
 
-    params, notes = local_params(), []
+    params, notes = local_params(), list[str]()
     rows = [row for path in paths for row in ingest(path, params.ingest, params.shard, report=notes.append)]
     print(terminal_report(rows, notes), end="")
     if all(row["status"] == "rejected" for row in rows):

@@ -61,3 +61,9 @@ class Fused(Section):
     confidence: Confidence = Confidence()
     model: Model = APPEARANCE
     fit: Adapt = FIT
+    iterations: int | None = Field(default=None, ge=0)  # of the fit, in place of its own
+
+    @property
+    def fitting(self) -> Adapt:
+        """The settings of the fit with the iterations that are wanted."""
+        return self.fit if self.iterations is None else self.fit.model_copy(update={"iterations": self.iterations})

@@ -7,7 +7,7 @@ orientation says. A user's photo is read upright. (TIFF alone is always upright:
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import simplejpeg
@@ -47,7 +47,7 @@ def read_mask(path: Path | str) -> np.ndarray:
 
     Raises UserError like `read_image`, and for more than 8 bits.
     """
-    values = _decode(path, _values)
+    values: Any = _decode(path, _values)
     return values.any(axis=2) if values.ndim == 3 else values != 0
 
 

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -30,7 +30,7 @@ class Crash(Exception):
 
 def each_in_pool(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[tuple[Item, Result | Exception]]:
+) -> Generator[tuple[Item, Result | Exception], None, None]:
     """Yield every item with `work(item)`, or with the exception it ended in; Crash when its process died twice.
 
     `work` is a function of a module; it and the items travel to fresh processes, at most `workers` at once. Close
@@ -68,7 +68,7 @@ def each_in_pool(
             process.shutdown(cancel_futures=True)
 
 
-def _outcome(future: Future) -> object:
+def _outcome(future: Future[Result]) -> Result | Exception:
     try:
         return future.result()
     except BrokenProcessPool:

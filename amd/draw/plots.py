@@ -7,7 +7,7 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -21,7 +21,7 @@ from amd.draw.colours import segment_colour
 POINTS = 300  # of a curve; longer ones are averaged down to this
 INK = "#010203"  # stands for the page's text colour until the SVG is written
 ACCENT = "#3b82c4"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "amd",  # the same figure gives the same bytes
     "font.size": 9,
@@ -151,7 +151,8 @@ def _label(axes: Axes, segment: int, disc: Circle, angle: float, reach: float, i
     line = disc.center + np.outer((disc.radius, reach), direction)
     colour, weight = segment_colour(segment), "bold" if is_object else "normal"
     axes.plot(*line.T, color=colour, linewidth=0.8)
-    axes.text(*(line[1] + 0.04 * direction), str(segment), color=colour, fontweight=weight, ha="center", va="center")
+    x, y = line[1] + 0.04 * direction
+    axes.text(x, y, str(segment), color=colour, fontweight=weight, ha="center", va="center")
 
 
 def thinned(values: Sequence[float]) -> np.ndarray:
@@ -167,7 +168,8 @@ def as_svg(draw: Callable[[Axes], None], inches: tuple[float, float]) -> str:
     """What `draw` draws, as an SVG element for the page; `inches` are width and height."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(inches, layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+        layout: Any = figure.get_layout_engine()
+        layout.set(w_pad=0.02, h_pad=0.02)
         figure.patch.set_visible(False)
         axes = figure.subplots()
         axes.patch.set_visible(False)

@@ -68,7 +68,7 @@ def edge_band(mask: np.ndarray, band: float) -> np.ndarray:
 
 def add_noise(image: np.ndarray, mask: np.ndarray, deviation: float) -> np.ndarray:
     """Add Gaussian noise to every value; the image itself is the seed, so that frames differ."""
-    noise = np.random.default_rng(zlib.crc32(np.ascontiguousarray(image))).normal(0, deviation, image.shape)
+    noise = np.random.default_rng(zlib.crc32(np.ascontiguousarray(image).data)).normal(0, deviation, image.shape)
     return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
 
 

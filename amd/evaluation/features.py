@@ -6,6 +6,7 @@ on videos that it was not fitted on, the silhouette of the two sides, and their 
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ def run_features(
     Prints, writes features.json and features.png under `out`, and gives the report.
     """
 
-    extractor = network_features(model) if maps is None else saved_features(maps)
+    extractor = network_features(cast(str, model)) if maps is None else saved_features(maps)
     pixels = collect_pixels(open_benchmark(dataset, root), extractor, settings)
     report = feature_report(pixels, dataset, model or f"maps as given: {maps}", settings)
     write_json(out / "features.json", report)

@@ -5,7 +5,7 @@ Methodology for Video Object Segmentation", CVPR 2016, section 4, in the convent
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -123,7 +123,7 @@ def _at_least(levels: np.ndarray) -> np.ndarray:
     return np.bincount(levels.ravel(), minlength=LEVELS)[::-1].cumsum()[::-1]
 
 
-def _f(hits: np.ndarray | int, found: np.ndarray | int, wanted: int) -> np.ndarray:
+def _f(hits: Any, found: Any, wanted: Any) -> Any:  # arrays or numbers
     """F-beta from counts of pixels: (1 + b2) P R / (b2 P + R), with P = hits/found and R = hits/wanted."""
     return (1 + BETA_SQUARED) * hits / (BETA_SQUARED * wanted + found)
 

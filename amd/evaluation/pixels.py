@@ -58,9 +58,9 @@ def collect_pixels(sequences: list[Sequence], extractor: Extractor, settings: Fe
             frames += 1
     foreground = np.concatenate(sides) if sides else np.zeros(0, bool)
     if foreground.all() or not foreground.any():
-        side = "background" if foreground.any() else "foreground"
+        missing = "background" if foreground.any() else "foreground"
         raise UserError(
-            f"{sequences[0].frames[0].image.parent}: no {side} pixel in any annotated frame; nothing to tell"
+            f"{sequences[0].frames[0].image.parent}: no {missing} pixel in any annotated frame; nothing to tell"
         )
     return Pixels(np.concatenate(features), foreground, np.array(videos), frames)
 

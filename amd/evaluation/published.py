@@ -4,6 +4,7 @@ Sources: Liu et al., The Emergence of Objectness, NeurIPS 2021, with the rows it
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from amd.data.benchmarks.sequences import Sequence
 
@@ -64,7 +65,7 @@ def note(same: bool, ours: str) -> dict[str, str]:
 
 TRAIN, VAL = "DAVIS 2016 train, 30 sequences", "DAVIS 2016 val, 20 sequences"
 
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, Any]] = {
     "crf": {"source": f"tables 1 and 7, {VAL}", "plain": {"J": 0.758}, "crf": {"J": 0.785, "F": 0.755}},
     "intervals": {
         "source": f"table 3, {TRAIN}",

@@ -8,7 +8,7 @@ corruption, pooled over all frames, with their protocol and the published number
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
@@ -149,8 +149,8 @@ def run_robustness(
     """
     made = versions(open_benchmark(dataset, root), strengths, with_further or predictions is not None)
     if predictions is None:
-        segment = model_masks(model)
-        masks_of, origin = lambda name: segment, {"model": model} | LABEL_FREE
+        segment = model_masks(cast(str, model))
+        masks_of, origin = lambda name: segment, {"model": cast(str, model)} | LABEL_FREE
     else:
         made = saved_versions(made, predictions)
         masks_of, origin = lambda name: saved_masks(predictions / name), {"masks": str(predictions)} | AS_GIVEN

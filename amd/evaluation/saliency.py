@@ -9,7 +9,7 @@ images are those of a set (DUTS, a folder), or every frame that counts of a vide
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -70,7 +70,8 @@ def score_saliency(frames: list[BenchmarkFrame], saliency: SaliencyMap, origin: 
             curves.append(f.curve)
         images[frame.name] = {"F_adaptive": f.adaptive if f else None, "MAE": mae(values, truth)}
     if not curves:
-        raise UserError(f"{frames[0].truth.parent}: no truth has an object, so F has no meaning; check the masks")
+        folder = cast(Path, frames[0].truth).parent
+        raise UserError(f"{folder}: no truth has an object, so F has no meaning; check the masks")
     curve = np.mean(curves, axis=0)
     adaptive = float(np.mean([image["F_adaptive"] for image in images.values() if image["F_adaptive"] is not None]))
     return {
@@ -130,7 +131,7 @@ def run_saliency(
     pictures: Path | None = None,
 ) -> None:
     """Score a model or saved maps, print the numbers, and write what is asked for."""
-    maps, origin = model_maps(model) if predictions is None else (saved_maps(predictions), "as given")
+    maps, origin = model_maps(cast(str, model)) if predictions is None else (saved_maps(predictions), "as given")
     scores = evaluate_saliency(dataset, root, maps, origin, pictures)
     print(format_saliency(scores))
     if json_path:

@@ -9,7 +9,7 @@ predicted but not in the truth has IoU 0. Predictions on disk are <image>.png, a
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -78,7 +78,8 @@ def score_semantic(frames: list[BenchmarkFrame], labels_of: LabelsOf, names: lis
         truth = read_classes(frame, len(names))
         counts += confusion(_checked(labels_of(frame), truth, frame, len(names)), truth, len(names))
     if not counts.any():
-        raise UserError(f"{frames[0].truth.parent}: all {len(frames)} images are void everywhere; nothing to score")
+        folder = cast(Path, frames[0].truth).parent
+        raise UserError(f"{folder}: all {len(frames)} images are void everywhere; nothing to score")
     ious = class_ious(counts)
     there = [iou for iou in ious if iou is not None]
     return {
@@ -129,7 +130,7 @@ def run_semantic(
     frames = voc2012(root, split)
     names = ["background", *class_names([root])]
     if model is None:
-        labels_of, origin = saved_labels(predictions), "as given"
+        labels_of, origin = saved_labels(cast(Path, predictions)), "as given"
     else:
         network, info = open_as(SemanticNetwork, model)
         labels_of, origin = network_labels(network, info, names), fine_tuned(info)

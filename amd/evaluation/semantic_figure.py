@@ -64,7 +64,7 @@ def write_semantic_scores(path: Path | str, scores: Mapping[str, Sequence[float]
         for place, values in enumerate(scores.values()):
             axes.plot([place - 0.25, place + 0.25], [np.mean(values)] * 2, color=ACCENT)
             axes.plot([place] * len(values), values, "o", color=ACCENT, markersize=4, alpha=0.7)
-            axes.text(place + 0.3, np.mean(values), f"{np.mean(values):.3f}", va="center", fontsize=8)
+            axes.text(place + 0.3, float(np.mean(values)), f"{np.mean(values):.3f}", va="center", fontsize=8)
         axes.set_xticks(range(len(scores)), [name.replace("-", "\n") for name in scores])
         axes.set_xlim(-0.6, len(scores) - 0.2)
         axes.set_ylim(0, 1.1 * max(map(max, scores.values())) or 1)

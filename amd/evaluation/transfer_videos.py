@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from torch import nn
@@ -43,13 +43,13 @@ def open_features(kind: str, uri: str) -> Describer:
     if kind == "amd":
         model, info = open_as(AMD, uri, "auto")
         return Describer(AmdFeatures(model, info), info.short_edge, "none")
-    network, info = open_as(EmbeddingNetwork, uri, "auto")
-    return Describer(network, info.short_edge, info.supervision)
+    network, of_network = open_as(EmbeddingNetwork, uri, "auto")
+    return Describer(network, of_network.short_edge, of_network.supervision)
 
 
 def semantic_features(embedding: Describer) -> Describer:
     """The same network's features before its semantic head."""
-    return replace(embedding, network=SemanticFeatures(embedding.network))
+    return replace(embedding, network=SemanticFeatures(cast(EmbeddingNetwork, embedding.network)))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ with the oracle's, the one segment that fits the dataset's truth best. That one 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from amd.data.benchmarks.davis import LEFT_OUT, BenchmarkFrame, Sequence, open_b
 from amd.data.benchmarks.predictions import (
     check_predictions,
     masks_folder,
+    place_of_masks,
     prediction_path,
     read_prediction,
     read_segments,
@@ -67,15 +68,16 @@ class FrameScore(NamedTuple):
 
 
 def score_masks(sequences: list[Sequence], predictions: Path, origin: dict[str, str] = AS_GIVEN) -> dict:
-    """Score a folder of `<sequence>/<frame>.png` masks.
+    """Score a folder of `<sequence>/<frame>.png` masks, or what `amd segment` wrote of the sequences' frames.
 
     Returns {"protocol", "mean": {"J": {"mean", "recall", "decay"}, "F": {…}}, "averages", "sequences":
     {NAME: {"J": {…}, "F": {…}}}}. `origin` is the protocol's word on how the masks were made. Raises
     UserError for predictions that are missing, stray, of a wrong size, or not 0 and 255, and for a sequence whose
     truth is empty in every frame that counts.
     """
-    check_predictions(sequences, predictions)
-    return _score(sequences, _reader(predictions, read_prediction), origin)
+    inner = place_of_masks(predictions)
+    check_predictions(sequences, predictions, inner)
+    return _score(sequences, _reader(predictions, read_prediction, inner), origin)
 
 
 def oracle_segment(sequences: list[Sequence], segments: Path, segments_count: int) -> int:
@@ -164,9 +166,9 @@ def _score(
     }
 
 
-def _reader(folder: Path, read: Callable[[Path, tuple[int, int]], np.ndarray]) -> MaskOf:
+def _reader(folder: Path, read: Callable[[Path, tuple[int, int]], np.ndarray], inner: str = "") -> MaskOf:
     """Masks that `read` makes of the files in `folder`."""
-    return lambda sequence, frame, size: read(prediction_path(folder, sequence.name, frame.name), size)
+    return lambda sequence, frame, size: read(prediction_path(folder, f"{sequence.name}/{inner}", frame.name), size)
 
 
 def _measure_frames(
@@ -196,9 +198,9 @@ def _require_objects(sequences: list[Sequence], frames: dict[str, list[FrameScor
     """UserError for a sequence without object: its J would only say whether masks are empty too."""
     for sequence in sequences:
         if not any(score.wanted for score in frames[sequence.name]):
+            folder = cast(Path, sequence.scored_frames[0].truth).parent
             raise UserError(
-                f"{sequence.scored_frames[0].truth.parent}: no object in any annotation that counts; complete the "
-                f"copy, or leave {sequence.name} out"
+                f"{folder}: no object in any annotation that counts; complete the copy, or leave {sequence.name} out"
             )
 
 
@@ -207,9 +209,9 @@ def _score_frame(mask_of: MaskOf, sequence: Sequence, frame: BenchmarkFrame, tru
     return FrameScore(
         jaccard(mask, truth),
         boundary_f(mask, truth),
-        np.count_nonzero(mask & truth),
-        np.count_nonzero(mask | truth),
-        np.count_nonzero(truth),
+        int(np.count_nonzero(mask & truth)),
+        int(np.count_nonzero(mask | truth)),
+        int(np.count_nonzero(truth)),
     )
 
 

@@ -51,7 +51,7 @@ class AmdMethod:
 
     def masks(self, video: Video) -> Iterator[MaskedFrame]:
         """Each frame with its mask; one that was written before is not made again."""
-        model = self._adapted(video) if self.adapt else self.model
+        model = self._adapted(video, self.adapt) if self.adapt else self.model
         for frame in video.frames("masks"):
             name = video.name(frame.index)
             mask, soft = video.kept(name), None
@@ -61,12 +61,12 @@ class AmdMethod:
                 soft = masks[self.chosen].cpu().numpy()
             yield MaskedFrame(frame.index, name, frame.timestamp, frame.image, mask, soft)
 
-    def _adapted(self, video: Video) -> AMD:
+    def _adapted(self, video: Video, adapt: Adapt) -> AMD:
         """The model adapted to a video, or as it is with a note that says why."""
         if video.source.is_one_image:
             video.notes.append("one image has no motion to adapt to; segmented with the model as it is")
             return self.model
-        adapted = adapt_to_frames(self.model, self.info, video.images("adaptation"), self.adapt)
+        adapted = adapt_to_frames(self.model, self.info, video.images("adaptation"), adapt)
         if adapted is None:
             video.notes.append(
                 "nothing moves in it, so there is nothing to adapt to; segmented with the model as it is"

@@ -82,7 +82,7 @@ def segment_video(
         appearance: Appearance | None = None
         if method != "motion" and sample.images:
             model, segment = start or (from_scratch(settings), OBJECT)
-            appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fit)
+            appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fitting)
         opinions = Opinions(appearance, method, settings.appearance)
         verdict = judge_video(
             [opinions.of(image, moves[number]) for number, image in sample.images.items()], settings.confidence

@@ -10,7 +10,7 @@ Input: what a user asks for. Output: a Method. Without a model the default is fu
 """
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from amd.inference.choice import Choice
 from amd.inference.export import MaskedFrame
@@ -51,7 +51,7 @@ def open_method(choice: Choice) -> Method:
 
     if method == "flow":
         return FlowMethod()
-    return open_moving(choice, method)
+    return open_moving(choice, cast(Literal["fused", "motion", "amd"], method))
 
 
 def _check(choice: Choice, method: str) -> None:

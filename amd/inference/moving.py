@@ -122,12 +122,11 @@ def open_moving(choice: Choice, opinion: Method) -> MovingMethod:
     UserError for a model that cannot be had or is no AMD.
     """
     network, info = load_evidence(device=choose_device(choice.device))
-    fit = choice.settings.fit.model_copy(update={"iterations": choice.adapt} if choice.adapt else {})
     start = weights = None
     if choice.model is not None:
         model, model_info = open_as(AMD, choice.model, choice.device)
         start, weights = (model, object_segment(model_info, choice.segment)), weights_hash(model)
-    settings = choice.settings.model_copy(update={"fit": fit})
+    settings = choice.settings.model_copy(update={"iterations": choice.adapt} if choice.adapt else {})
     return MovingMethod(opinion, network, info, settings, choice.threads, start, weights)
 
 

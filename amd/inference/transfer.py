@@ -63,7 +63,7 @@ class TransferMethod:
             settings = settings.model_copy(update={"ranking": "objectness"})
             video.notes.append("one image has no motion; its object is the one of the largest objectness")
         names: deque[str] = deque()  # of the frames that are read and whose flow is not
-        flow = self.flow
+        flow: PairFlow | FlowFiles | Path = self.flow
         if isinstance(flow, Path):
             flow = FlowFiles(flow / video.source.video_id, iter(names.popleft, None))
         features = video_features(_named_images(video, names), self.network, self.info.short_edge, flow)

@@ -54,7 +54,8 @@ class AMD(nn.Module):
     masks B,c,h,w. Any H and W work.
     """
 
-    bfloat16 = False  # whether amd.models.inference may use it
+    # Whether amd.models.inference may use it.
+    bfloat16: bool = False  # type: ignore[assignment]  # in place of the method of nn.Module
 
     def __init__(self, architecture: Architecture = Architecture()) -> None:
         super().__init__()
@@ -63,7 +64,8 @@ class AMD(nn.Module):
             architecture.backbone, architecture.segments, architecture.output_stride, architecture.dropout
         )
         self.motion = MotionPathway(architecture.motion)
-        self.to(memory_format=torch.channels_last)  # several times faster convolutions
+        # Several times faster convolutions.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
 
     def forward(self, first: Tensor, second: Tensor) -> AMDOutput:
         batch = len(first)

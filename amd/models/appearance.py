@@ -31,12 +31,15 @@ class AppearancePathway(nn.Module):
     The U-Net ends in convolution blocks of its own: it has no others.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, backbone: str, segments: int, output_stride: int, dropout: float) -> None:
         super().__init__()
         self.backbone = make_backbone(backbone, output_stride)
         hidden, dilation = self.backbone.head_channels, self.backbone.head_dilation
         self.head = nn.Sequential()
-        if self.backbone.head_dilation is not None:
+        if dilation is not None:
             self.head.append(ConvBlock(self.backbone.channels, hidden, dilation))
             self.head.append(ConvBlock(hidden, hidden, dilation))
         self.dropout = nn.Dropout2d(dropout)  # of whole channels

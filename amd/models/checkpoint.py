@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -50,7 +50,11 @@ class Info(Protocol):
 
     format: ClassVar[str]  # as a file names its kind
     kind: ClassVar[str]  # what a user is told of a file that is given in another one's place
-    architecture: Any
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def architecture(self) -> Any:
+        """What the network is made from."""
 
 
 InfoType = TypeVar("InfoType", bound=Info)
@@ -177,7 +181,7 @@ def object_segment(info: ModelInfo, chosen: int | None = None) -> int:
 
 def weights_hash(model: nn.Module) -> str:
     """SHA-256 of the architecture and every weight: two models of one hash give the same masks."""
-    digest = hashlib.sha256(json.dumps(asdict(model.architecture), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(asdict(cast(Any, model.architecture)), sort_keys=True).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())

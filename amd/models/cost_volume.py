@@ -6,6 +6,8 @@ The band wastes two thirds of the arithmetic and is still several times faster t
 traffic is the bound.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,7 +37,7 @@ class _CostVolume(torch.autograd.Function):
         return costs.permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         first, second = ctx.saved_tensors
         channels, width = first.shape[1], first.shape[-1]
         tiles, windows = _tiles(first), _windows(second)

@@ -7,7 +7,7 @@ heads. Torch alone, so that a registered model carries it along.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -40,6 +40,9 @@ class EmbeddingArchitecture:
 class EmbeddingNetwork(nn.Module):
     """`EmbeddingNetwork(images)` gives (embedding, class logits), both float32 at the output stride."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, architecture: EmbeddingArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
@@ -49,11 +52,12 @@ class EmbeddingNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         initialise(self)
-        nn.init.normal_(self.embedding[-1].weight, std=0.01)  # starts with all pixels near, where eq. 1 has a slope
-        self.to(memory_format=torch.channels_last)
+        last = cast(nn.Conv2d, self.embedding[-1])
+        nn.init.normal_(last.weight, std=0.01)  # starts with all pixels near, where eq. 1 has a slope
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
 
     def _head(self, outputs: int) -> nn.Sequential:
-        hidden, dilation = self.backbone.head_channels, self.backbone.head_dilation
+        hidden, dilation = self.backbone.head_channels, cast(int, self.backbone.head_dilation)
         return nn.Sequential(
             ConvBlock(self.backbone.channels, hidden, dilation),
             ConvBlock(hidden, hidden, dilation),

@@ -6,7 +6,7 @@ whose names are torchvision's. Output: a backbone without the classifier, in eva
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -36,7 +36,7 @@ def load_imagenet(path: Path | str, output_stride: int) -> ResNet:
             found, wanted = tuple(state[key].shape), tuple(tensor.shape)
             raise UserError(f"{path}: key {key!r} has shape {found}, expected {wanted}")
     backbone.load_state_dict({key: state[key] for key in backbone.state_dict() if key in state}, strict=False)
-    return backbone.eval().to(memory_format=torch.channels_last)
+    return cast(ResNet, backbone.eval()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
 
 
 def read_state(path: Path | str) -> dict[str, Tensor]:

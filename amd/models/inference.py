@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from amd.models.amd import AMD
 from amd.models.precision import fastest_precision
+from amd.models.semantic import SemanticNetwork
 
 
 @torch.no_grad()
-def soft_masks(model: AMD, image: Tensor, short_edge: int | None) -> Tensor:
+def soft_masks(model: AMD | SemanticNetwork, image: Tensor, short_edge: int | None) -> Tensor:
     """Masks c,H,W, float32 summing to one over c, of an image uint8 H,W,3 on any device."""
     device = next(model.parameters()).device
     pixels = network_input(image.to(device), short_edge)

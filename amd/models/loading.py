@@ -66,6 +66,7 @@ def start_backbone(network: EmbeddingNetwork | SemanticNetwork, path: Path, para
     Of an AMD: the backbone, and both convolution blocks where the network has them as AMD has. Of an ImageNet-style
     ResNet: the backbone. Raises UserError, naming the `parameter` to set, when its backbone is another.
     """
+    parts: list[tuple[nn.Module, nn.Module]]
     if is_imagenet_file(path):
         parts = [(load_imagenet(path, network.architecture.output_stride), network.backbone)]
     else:
@@ -115,7 +116,7 @@ def _load(path: str, wanted: type[Info] | None) -> tuple[nn.Module, Any]:
         except (RuntimeError, OverflowError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{path}: damaged checkpoint metadata (architecture: {reason})") from None
-    network = make(info.architecture)
+    network: Any = make(info.architecture)
     fill(network, tensors, path)
     if isinstance(info, ModelInfo):
         network.bfloat16 = info.bfloat16

@@ -8,6 +8,7 @@ estimator's features are pooled per segment to correct every segment's vector.
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +95,7 @@ class MotionPathway(nn.Module):
         self.reduce = nn.ModuleList(LeakyConv(channels, widths.reduced, 1) for channels in widths.pyramid[:1:-1])
         self.estimator = FlowEstimator(widths)
         initialise(self)
-        nn.init.normal_(self.estimator.readout[-1].weight, std=0.01)  # start near no motion
+        nn.init.normal_(cast(nn.Conv2d, self.estimator.readout[-1]).weight, std=0.01)  # start near no motion
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Features from coarse (1/64) to fine (1/4)."""

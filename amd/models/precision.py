@@ -1,7 +1,9 @@
 """What this machine computes with: the device, the type of convolutions, and what that does to masks."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 MASKS_WITHIN = 2e-2  # of float32's, for bfloat16 to stand in for it
 
@@ -23,7 +25,7 @@ def fastest_precision(precision: str, device: torch.device) -> torch.dtype:
 
 
 @torch.no_grad()
-def rounding_error(model: nn.Module, images: Tensor) -> float:
+def rounding_error(model: Any, images: Tensor) -> float:
     """The largest difference between a model's masks of images B,3,H,W in bfloat16 and in float32."""
     exact = model.segment(images)
     with torch.autocast(images.device.type, torch.bfloat16):

@@ -69,6 +69,11 @@ class ResNet(nn.Module):
     head_channels = 256
     head_dilation = 6
 
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+
     def __init__(self, block: type[BasicBlock] | type[Bottleneck], depths: tuple[int, ...], output_stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
@@ -187,17 +192,18 @@ class FullSizeNet(nn.Module):
         return F.pixel_shuffle(F.relu(self.unet(patches)), PATCH)[:, :, :height, :width]
 
 
-def make_backbone(name: str, output_stride: int) -> nn.Module:
+def make_backbone(name: str, output_stride: int) -> ResNet | SmallNet | FullSizeNet:
     """A backbone by its name in params.yaml; it has `channels`, `head_channels` and `head_dilation` (None: no head)."""
     if name == "unet":
         return FullSizeNet()
     if name == "small":
         return SmallNet(output_stride)
-    block, depths = {
+    networks: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
         "resnet18": (BasicBlock, (2, 2, 2, 2)),
         "resnet34": (BasicBlock, (3, 4, 6, 3)),
         "resnet50": (Bottleneck, (3, 4, 6, 3)),
-    }[name]
+    }
+    block, depths = networks[name]
     return ResNet(block, depths, output_stride)
 
 

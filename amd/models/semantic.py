@@ -48,13 +48,13 @@ class SemanticInfo:
 class SemanticNetwork(AppearancePathway):
     """Images B,3,H,W in [0, 1] to class logits B,n,h,w; `segment` gives probabilities, as an AMD gives masks."""
 
-    bfloat16 = False  # as of an AMD
+    bfloat16: bool = False  # type: ignore[assignment]  # as of an AMD
 
     def __init__(self, architecture: SemanticArchitecture) -> None:
         classes = len(architecture.classes)
         super().__init__(architecture.backbone, classes, architecture.output_stride, architecture.dropout)
         self.architecture = architecture
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
 
     def segment(self, images: Tensor) -> Tensor:
         """Class probabilities B,n,h,w."""

@@ -5,10 +5,12 @@ float32 64,h,w and "objectness" float32 h,w, on the network's own grid. This fil
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
 
+from amd.models.amd import AMD
 from amd.models.embedding import EmbeddingNetwork, embed_image
 from amd.models.inference import object_mask, soft_masks
 from amd.models.loading import open_model
@@ -21,11 +23,11 @@ def answer_of(checkpoint: str, device: str) -> Answer:
     network, info = open_model(checkpoint, device)
 
     def embedding(image: np.ndarray) -> dict[str, np.ndarray]:
-        embedding, objectness = embed_image(network, image, info.short_edge)
+        embedding, objectness = embed_image(cast(EmbeddingNetwork, network), image, info.short_edge)
         return {"embedding": embedding.cpu().numpy(), "objectness": objectness.cpu().numpy()}
 
     def masks(image: np.ndarray) -> dict[str, np.ndarray]:
-        soft = soft_masks(network, torch.from_numpy(image), info.short_edge)
+        soft = soft_masks(cast(AMD, network), torch.from_numpy(image), info.short_edge)
         mask = object_mask(soft, info.object_segment)
         return {"soft": soft.cpu().numpy(), "mask": mask.cpu().numpy().astype(np.uint8) * 255}
 

@@ -27,7 +27,7 @@ def fit_motion(flows: Tensor, degree: int = 1, iterations: int = 10, stride: int
     The scale is that of a Gaussian whose median residual is as long, in the flow's unit. Every `stride`-th row and
     column counts. The first fit is plain least squares.
     """
-    basis = monomials(*flows.shape[2:], degree, flows.device)[::stride, ::stride].flatten(0, 1)
+    basis = monomials(flows.shape[2], flows.shape[3], degree, flows.device)[::stride, ::stride].flatten(0, 1)
     vectors = flows[:, :, ::stride, ::stride].flatten(2).transpose(1, 2).float()
     weights = vectors.new_ones(vectors.shape[:2])
     ridge = 1e-6 * torch.eye(basis.shape[1], device=flows.device)

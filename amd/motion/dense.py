@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,7 +54,7 @@ def grid_size(height: int, width: int, short_edge: int) -> tuple[int, int]:
 def grey_frame(frame: np.ndarray, short_edge: int) -> np.ndarray:
     """A frame uint8 RGB H,W,3 as grey at a short edge, never enlarged."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    size = grid_size(*grey.shape, short_edge)
+    size = grid_size(grey.shape[0], grey.shape[1], short_edge)
     if min(grey.shape) <= short_edge:
         return grey
     return cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA)
@@ -63,12 +64,13 @@ def flow_on_grid(first: np.ndarray, second: np.ndarray, finest_scale: int, size:
     """Flow float32 2,h,w of `size` from `first` to `second` (uint8 H,W), in pixels of a short edge of UNIT."""
     missing = [(0, max(0, SMALLEST - edge)) for edge in first.shape]
     padded = [np.pad(image, missing, mode="edge") if any(m[1] for m in missing) else image for image in (first, second)]
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(finest_scale)
     flow = search.calc(*padded, None)[: first.shape[0], : first.shape[1]]
     shrinks = size[0] <= first.shape[0] and size[1] <= first.shape[1]
     small = cv2.resize(flow, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    scale = np.array([grid_size(*first.shape, UNIT)[axis] / first.shape[axis] for axis in (1, 0)], np.float32)
+    height, width = first.shape
+    scale = np.array([grid_size(height, width, UNIT)[axis] / first.shape[axis] for axis in (1, 0)], np.float32)
     return np.ascontiguousarray((small * scale).transpose(2, 0, 1))
 
 
@@ -111,7 +113,7 @@ class _Held:
 
 
 def _submit(pool: ThreadPoolExecutor, before: _Held, after: _Held, gap: int, settings: FlowSettings) -> None:
-    size = grid_size(*before.shape[:2], settings.grid)
+    size = grid_size(before.shape[0], before.shape[1], settings.grid)
     before.flows[gap] = pool.submit(flow_on_grid, before.grey, after.grey, settings.finest_scale, size)
     after.flows[-gap] = pool.submit(flow_on_grid, after.grey, before.grey, settings.finest_scale, size)
 
@@ -119,7 +121,7 @@ def _submit(pool: ThreadPoolExecutor, before: _Held, after: _Held, gap: int, set
 def _complete(held: _Held, settings: FlowSettings) -> FrameFlows:
     """Wait for a frame's flows, and fill in those that there are not."""
     known = {gap: future.result() for gap, future in held.flows.items()}
-    size = grid_size(*held.shape[:2], settings.grid)
+    size = grid_size(held.shape[0], held.shape[1], settings.grid)
     wanted = [sign * gap for gap in settings.gaps for sign in (-1, 1)]
     flows = [_stand_in(known, gap, size) for gap in wanted]
     return FrameFlows(np.stack(flows), tuple(gap in known for gap in wanted))

@@ -83,4 +83,4 @@ def _mean(before: _Logits | None, entry: _Logits, after: _Logits | None) -> _Log
     for neighbour, flow in ((before, entry.before), (after, entry.after)):
         if neighbour is not None and flow is not None:
             maps.append(warp(neighbour.logits[None], flow)[0])
-    return _Logits(np.mean(maps, axis=0, dtype=np.float32), entry.before, entry.after)
+    return _Logits(np.asarray(np.mean(maps, axis=0, dtype=np.float32)), entry.before, entry.after)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,7 +50,7 @@ def inverse_search(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Low or narrow frames are repeated at their edge to the SMALLEST size.
     """
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     missing = [max(0, SMALLEST - edge) for edge in first.shape[:2]]
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (first, second)]
     padded = [np.pad(image, [(0, missing[0]), (0, missing[1])], mode="edge") for image in grey]
@@ -87,9 +88,14 @@ def read_flo(path: Path | str, size: tuple[int, int] | None = None) -> np.ndarra
     return flow
 
 
+def _with_next(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    ended: Iterable[Any] = chain(frames, [None])
+    return pairwise(ended)
+
+
 def _computed(frames: Iterable[np.ndarray], source: PairFlow) -> Iterator[np.ndarray]:
     before = None
-    for frame, following in pairwise(chain(frames, [None])):
+    for frame, following in _with_next(frames):
         if following is not None:
             yield _pair_flow(source, frame, following)
             before = frame
@@ -101,7 +107,7 @@ def _computed(frames: Iterable[np.ndarray], source: PairFlow) -> Iterator[np.nda
 
 def _stored(frames: Iterable[np.ndarray], files: FlowFiles) -> Iterator[np.ndarray]:
     flow = None
-    for (frame, following), name in zip(pairwise(chain(frames, [None])), files.names, strict=False):
+    for (frame, following), name in zip(_with_next(frames), files.names, strict=False):
         path = files.folder / f"{name}.flo"
         if following is not None or path.exists():
             flow = read_flo(path, frame.shape[:2])

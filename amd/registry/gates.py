@@ -44,8 +44,8 @@ class Evidence:
     def from_tags(cls, tags: Mapping[str, str]) -> "Evidence | None":
         """From a version's tags; None when they are not there, as on a version made by other means."""
         try:
-            numbers = [float(tags[name]) for name in ("loss", J_PER_IMAGE, J_ADAPTED)]
-            return cls(*numbers, tags["scored_on"], tags[BENCHMARK_TAG])
+            loss, image_j, adapted_j = (float(tags[name]) for name in ("loss", J_PER_IMAGE, J_ADAPTED))
+            return cls(loss, image_j, adapted_j, tags["scored_on"], tags[BENCHMARK_TAG])
         except (KeyError, ValueError):
             return None
 
@@ -132,7 +132,7 @@ def judge(candidate: Evidence, champion: Champion | None, max_drop: float) -> Ve
     return Verdict(True, f"{scores}; not below the {were} by more than {max_drop:g}")
 
 
-def _part(tree: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+def _part(tree: Any, *keys: str) -> Mapping[str, Any]:
     """The object below `keys`; empty when there is none, as in metrics of another version."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, Mapping) else None

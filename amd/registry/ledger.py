@@ -12,8 +12,10 @@ neither for tags nor for aliases.
 import json
 import re
 from dataclasses import asdict, dataclass
+from typing import cast
 
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from amd.runtime.tracking import EXPERIMENT
@@ -105,7 +107,7 @@ def _ledger_run(client: MlflowClient, name: str) -> str:
     label = f"{EXPERIMENT}-registry-{name}"
     experiment = client.get_experiment_by_name(label)
     if experiment is None:
-        home = client.get_experiment_by_name(EXPERIMENT).experiment_id
+        home = cast(Experiment, client.get_experiment_by_name(EXPERIMENT)).experiment_id
         run = client.create_run(home, run_name=label, tags={LEDGER_TAG: name}).info.run_id
         client.set_terminated(run)  # it does not run; parameters are taken all the same
         try:
@@ -114,5 +116,5 @@ def _ledger_run(client: MlflowClient, name: str) -> str:
             client.delete_run(run)
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        experiment = client.get_experiment_by_name(label)
+        experiment = cast(Experiment, client.get_experiment_by_name(label))
     return experiment.tags[LEDGER_TAG]

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -75,10 +76,10 @@ def print_history(name: str) -> None:
 
 def columns(rows: Iterable[tuple[str, ...]]) -> str:
     """Rows as lines of aligned columns; the last column goes on below itself where it passes WIDTH."""
-    rows = [[" ".join(cell.split()) or NOTHING for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [[" ".join(cell.split()) or NOTHING for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     indent = sum(widths[:-1]) + 2 * (len(widths) - 1)
-    return "\n".join(_wrapped("  ".join(map(str.ljust, row, widths)).rstrip(), indent) for row in rows)
+    return "\n".join(_wrapped("  ".join(map(str.ljust, row, widths)).rstrip(), indent) for row in cells)
 
 
 def _wrapped(line: str, indent: int = 4) -> str:
@@ -154,7 +155,7 @@ def _sequences(first: Mapping[str, float], second: Mapping[str, float]) -> list[
 
 def _numbers(label: str, first: float | None, second: float | None) -> tuple[str, ...]:
     cells = [NOTHING if value is None else f"{value:.3f}" for value in (first, second)]
-    return (label, *cells, NOTHING if None in (first, second) else f"{second - first:+.3f}")
+    return (label, *cells, NOTHING if first is None or second is None else f"{second - first:+.3f}")
 
 
 def _scores(client: MlflowClient, version: ModelVersion, prediction: str) -> dict[str, float]:
@@ -171,7 +172,7 @@ def _scores(client: MlflowClient, version: ModelVersion, prediction: str) -> dic
 def _facts(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, str], dict[str, str]]:
     """The parameters, and what tells the data and the code, of the run that registered a version."""
     try:
-        run = client.get_run(version.run_id).data
+        run = client.get_run(cast(str, version.run_id)).data
     except MlflowException:  # it was deleted; the version is still good
         return {}, _tell(version.tags)
     return run.params, _tell(run.tags | version.tags)

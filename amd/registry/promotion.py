@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import cast
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -85,7 +86,7 @@ def rollback(name: str, to: str | None = None, why: str = "") -> Entry:
         version = find_version(client, f"models:/{name}/{to or earlier[-1]}")
         return _entry("rolled back", page, version.version, why, "not asked")
 
-    return _move(client, name, decide)
+    return cast(Entry, _move(client, name, decide))
 
 
 def judge_version(client: MlflowClient, candidate: ModelVersion, champion: str | None) -> Verdict:
@@ -95,7 +96,7 @@ def judge_version(client: MlflowClient, candidate: ModelVersion, champion: str |
     except (KeyError, ValueError):  # someone took the tag off
         max_drop = 0.0
     if PAIR_ACCURACY_TAG in candidate.tags:
-        held = champion and (champion, client.get_model_version(candidate.name, champion).tags)
+        held = (champion, client.get_model_version(candidate.name, champion).tags) if champion else None
         return judge_embedding(candidate.tags, held, max_drop)
     evidence = Evidence.from_tags(candidate.tags)
     if evidence is None:

@@ -36,7 +36,7 @@ class ObjectSegmenter(PythonModel):
         self._serving = serving
 
     # np.ndarray stands for lists of arrays too: MLflow warns about any hint that says so.
-    def predict(self, model_input: np.ndarray) -> dict[str, Any]:
+    def predict(self, model_input: np.ndarray) -> dict[str, Any]:  # type: ignore[override]  # MLflow takes it too
         """Answers for one image, a batch, or a list; ValueError for anything else."""
         answers = [self._answer(image) for image in as_images(model_input)]  # one by one: a batch changes no bit
         return {name: _stacked([answer[name] for answer in answers]) for name in answers[0]}

@@ -149,7 +149,7 @@ def lineage_tags(run: Run, info: ModelInfo | EmbeddingInfo, data: DataFacts | No
     tags = run.client.get_run(run.id).data.tags
     pipeline = tags.get(MLFLOW_PARENT_RUN_ID, run.id)
     tags = run.client.get_run(pipeline).data.tags | tags
-    kept = {key: tags[key] for key in ("git.commit", "git.dirty", "params.sha256") if key in tags}
+    kept: dict[str, str] = {key: tags[key] for key in ("git.commit", "git.dirty", "params.sha256") if key in tags}
     kept |= {PIPELINE_RUN_TAG: pipeline, "architecture": json.dumps(info.architecture.to_dict())}
     kept |= {
         RECIPE_TAG: recipe_hash(info.params, info.lineage.get("start")),
@@ -175,7 +175,7 @@ def log_pyfunc(run: Run, checkpoint: Path, card: str, scores: dict, name: str) -
     logged = run.client.create_logged_model(experiment, name, source_run_id=run.id, model_type="segmentation")
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        identity = {"run_id": run.id, "model_id": logged.model_id, "model_uuid": logged.model_id}
+        identity: dict[str, Any] = {"run_id": run.id, "model_id": logged.model_id, "model_uuid": logged.model_id}
         save_pyfunc(checkpoint, model, Model(logged.artifact_location, **identity))
         (model / "model_card.md").write_text(card)
         write_json(model / SCORES_NAME, scores)

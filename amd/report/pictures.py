@@ -73,8 +73,8 @@ def picture_sequence(
     frames = sequence.scored_frames
     if not frames:
         raise UserError(f"sequence {sequence.name}: no annotated frame counts, so none is shown")
-    curves = {name: _curve(sequence, masks_folder(folder, sequence.dataset)) for name, folder in folders.items()}
-    curves = {name: curve for name, curve in curves.items() if curve is not None}
+    found = {name: _curve(sequence, masks_folder(folder, sequence.dataset)) for name, folder in folders.items()}
+    curves = {name: curve for name, curve in found.items() if curve is not None}
     by_place = representatives(range(len(frames)), ("first", "middle", "last"))
     curve = curves.get(judge) or next(iter(curves.values()), None)
     chosen = representatives(curve) if curve else by_place
@@ -87,7 +87,7 @@ def picture_sequence(
             index=index,
             scores={name: curve[index] for name, curve in curves.items()},
             pictures=_frame_pictures(sequence, frames[index], folders)
-            | {"flow": None if flows[index] is None else jpeg_uri(flow_colours(flows[index], longest))},
+            | {"flow": None if (flow := flows[index]) is None else jpeg_uri(flow_colours(flow, longest))},
         )
         for index, rank in chosen.items()
     ]

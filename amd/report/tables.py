@@ -57,7 +57,7 @@ def grouped(caption: str, group: Mapping[str, Any] | Sequence[Any]) -> Table:
 
 def listed(caption: str, values: Mapping[str, Any]) -> Table:
     """Name and value, a row each."""
-    rows = [(spoken(name), text(value)) for name, value in _flat(values)]
+    rows: list[tuple[str, ...]] = [(spoken(name), text(value)) for name, value in _flat(values)]
     return Table(caption, ("", "value"), rows[:ROWS], max(0, len(rows) - ROWS))
 
 

@@ -141,7 +141,7 @@ def published_table(published: Mapping[str, Any] | None) -> Table | None:
     """What the papers have for this benchmark (amd.evaluation.published.published_vos)."""
     if not published:
         return None
-    rows = [(method, text(j)) for method, j in published["J"].items()]
+    rows: list[tuple[str, ...]] = [(method, text(j)) for method, j in published["J"].items()]
     words = "; ".join([f"{FULL}: {published['size']}", *filter(None, [published.get("note")])])
     return Table(words, ("method", f"J over {published['average']}"), rows)
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import psutil
 
@@ -60,7 +60,7 @@ def end_group(process: subprocess.Popen, grace_s: float) -> None:
         pause = min(2 * pause, POLL_S)
     signal_group(process.pid, signal.SIGKILL)
     process.wait()
-    process.stdin.close()
+    cast(IO, process.stdin).close()
 
 
 def signal_group(group: int, number: signal.Signals) -> None:

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 LONGEST = 1 << 17  # bytes of a request; Linux takes messages of 200 kB
 STATUS = 64  # bytes of an answer
@@ -56,7 +56,7 @@ class Zygote:
             for link in self._links:
                 _hang_up(link)
             if self._process:
-                self._requests.close()
+                cast(socket.socket, self._requests).close()
                 self._process.terminate()
                 self._process.wait()
 
@@ -88,7 +88,7 @@ class Zygote:
                     self._start(environment, folder)
                 ours, theirs = _pair()
                 with theirs:
-                    socket.send_fds(self._requests, [request], [output.fileno(), theirs.fileno()])
+                    socket.send_fds(cast(socket.socket, self._requests), [request], [output.fileno(), theirs.fileno()])
             except OSError:
                 raise Unserved from None
             self._links.add(ours)
@@ -99,7 +99,7 @@ class Zygote:
         os.close(os.pidfd_open(os.getpid()))  # OSError on kernels without, too
         with theirs:
             command = (sys.executable, "-m", "amd.runtime.zygote", str(theirs.fileno()), self.module)
-            nothing = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            nothing: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
             self._process = subprocess.Popen(
                 command, env=environment, cwd=folder, pass_fds=[theirs.fileno()], start_new_session=True, **nothing
             )
@@ -177,7 +177,7 @@ def _work(module: ModuleType, request: dict[str, Any], output: int) -> NoReturn:
     os.chdir(request["folder"])
     for number in (1, 2):
         os.dup2(output, number)
-    sys.argv = [module.__file__, *request["arguments"]]
+    sys.argv = [str(module.__file__), *request["arguments"]]
     os._exit(_run(module))  # at once: to take so many modules down takes a second
 
 

@@ -3,7 +3,7 @@
 Input: a network with residual blocks. Of each block only the input is kept; results do not change.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
@@ -18,7 +18,7 @@ def checkpoint_activations(network: nn.Module) -> None:
     """Make every residual block of `network` recompute what its backward pass needs, in place; weights stay."""
     for block in network.modules():
         if isinstance(block, BasicBlock | Bottleneck | HalvingBlock):
-            block.forward = partial(_recomputed, block, block.forward)
+            block.forward = partial(_recomputed, block, block.forward)  # type: ignore[method-assign]  # of one object
 
 
 def _recomputed(block: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
         _set_buffers(norms, kept)
 
 
-def _set_buffers(layers: list[nn.Module], buffers: list[dict[str, Tensor]]) -> None:
+def _set_buffers(layers: Sequence[nn.Module], buffers: list[dict[str, Tensor]]) -> None:
     for layer, named in zip(layers, buffers, strict=True):
         for name, buffer in named.items():
             setattr(layer, name, buffer)

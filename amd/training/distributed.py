@@ -81,6 +81,11 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     Every process must hold the same number of samples, as in this project's training.
     """
 
+    running_mean: Tensor  # always there, as this project makes them
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized()):
             return super().forward(x)

@@ -36,7 +36,7 @@ class EmbeddingObjective(nn.Module):
         classes, points = batch.classes.to(device), batch.points.to(device)
         embedding, logits = self.network(images)
         with torch.autocast(device.type, enabled=False):
-            squared = squared_distances(at_points(embedding, points, images.shape[2:]))
+            squared = squared_distances(at_points(embedding, points, (images.shape[2], images.shape[3])))
             owners, exact = batch.owners.to(device), batch.exact.to(device)
             same, weights = pair_weights(owners, values_at(classes, points), exact)
             pairs = pair_loss(squared, same, weights)

@@ -149,7 +149,8 @@ class Meter:
         self._start()
 
     def _start(self) -> None:
-        self._began, self._waited, self._rows = time.perf_counter(), 0.0, []
+        self._began, self._waited = time.perf_counter(), 0.0
+        self._rows: list[dict[str, Tensor]] = []
 
     def add(self, scalars: dict[str, Tensor], waited: float) -> None:
         """Count one iteration's scalars and the seconds it waited for data."""

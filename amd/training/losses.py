@@ -6,6 +6,8 @@ target's pixels and its reconstruction by warping the other frame along the segm
 two directions averaged. Everything here is float32.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -99,7 +101,7 @@ class _SSIMDistance(torch.autograd.Function):
         return (1 - similarity).div_(2).clamp_(0, 1)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         predicted, target, mean_p, mean_t, luminance, contrast, luminances, contrasts, similarity = ctx.saved_tensors
         to_moments = predicted.new_empty(3, *gradient.shape)
         to_mean, to_square, to_product = to_moments

@@ -140,7 +140,7 @@ def train_evidence(
     torch.manual_seed(settings.seed)
     network = EvidenceNetwork(EvidenceArchitecture(channels(2 * len(settings.gaps)), settings.widths))
     objective = EvidenceObjective(network, settings.degree).to(process.device)
-    objective.to(memory_format=torch.channels_last)
+    objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
     optimiser = torch.optim.AdamW(
         objective.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )

@@ -6,7 +6,7 @@ semantic`. The loss is the cross-entropy of labelled pixels at the size of the c
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +90,7 @@ def open_reader(settings: Semantic, info: SemanticInfo, process: Process) -> Sem
         settings.short_edge, settings.min_scale, settings.max_scale, settings.crop, info.augmentation == "heavy"
     )
     return SemanticReader(
-        training_images(settings.root, settings.sbd),
+        training_images(cast(str, settings.root), settings.sbd),
         len(info.architecture.classes),
         transform,
         settings.batch_size,
@@ -102,7 +102,8 @@ def open_reader(settings: Semantic, info: SemanticInfo, process: Process) -> Sem
 
 def semantic_info(params: Params, start: str, augmentation: str, seed: int, lineage: dict[str, Any]) -> SemanticInfo:
     """What a fine-tuning's model will say of itself; UserError for a dataset of another layout."""
-    classes = ("background", *class_names([Path(params.semantic.root)]))
+    root = cast(str, params.semantic.root)
+    classes = ("background", *class_names([Path(root)]))
     model = params.model
     return SemanticInfo(
         SemanticArchitecture(model.backbone, model.output_stride, model.dropout, classes),
@@ -110,7 +111,7 @@ def semantic_info(params: Params, start: str, augmentation: str, seed: int, line
         start=start,
         augmentation=augmentation,
         seed=seed,
-        images=len(training_images(params.semantic.root, params.semantic.sbd)),
+        images=len(training_images(root, params.semantic.sbd)),
         params=params.model_dump(by_alias=True),
         lineage=lineage,
     )

@@ -7,13 +7,13 @@ size and is averaged to the grid, its vectors staying in pixels of the image.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import tee
-from typing import IO
+from typing import IO, cast
 
 import cv2
 import numpy as np
 from torch import nn
 
-from amd.models.embedding import embed
+from amd.models.embedding import EmbeddingNetwork, embed
 from amd.motion.flow import FlowFiles, PairFlow, flows
 from amd.runtime.errors import UserError
 
@@ -65,7 +65,7 @@ def video_features(
 ) -> Iterator[FrameFeatures]:
     """Embedding, objectness and flow of every image; images are resized to `short_edge` to be embedded."""
     shown, embedded, moving = tee(images, 3)
-    described = embed(network, embedded, short_edge)
+    described = embed(cast(EmbeddingNetwork, network), embedded, short_edge)
     for image, (embedding, objectness), flow in zip(shown, described, flows(moving, source), strict=True):
         yield frame_features(image, embedding, objectness, flow)
 

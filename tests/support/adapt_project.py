@@ -16,6 +16,7 @@ from amd.config import load_params
 from amd.data.synthetic.clips import make_corpus
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
+from stages.receipts import ADAPTED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLIPS = ("clip-0000", "clip-0001", "clip-0002")
@@ -28,6 +29,7 @@ def make_project(project: Path) -> Path:
     tree = yaml.load(REPOSITORY / "params.yaml")
     tree["corpus"].update(train_clips=1, heldout_clips=3, frames=4, width=64, height=48, workers=1)
     tree["adapt"].update(ADAPT)
+    tree["fused"].update(iterations=1, frames=4)
     yaml.dump(tree, project / "params.yaml")
     make_corpus(project / "data/corpus", load_params(project / "params.yaml").corpus)
     torch.manual_seed(0)
@@ -71,13 +73,13 @@ def receipts() -> dict[str, int]:
 
 
 def written(name: str) -> set[str]:
-    """Masks and segments of a video."""
+    """Every prediction of a video."""
     return {str(path) for path in Path("predictions/adapted").glob(f"*/builtin-clips/{name}/*.png")}
 
 
 def wanted(name: str) -> set[str]:
     """What `written` gives of a finished video."""
-    folders = [f"predictions/adapted/{kind}/builtin-clips/{name}" for kind in ("masks", "segments")]
+    folders = [f"predictions/adapted/{kind}/builtin-clips/{name}" for kind in ADAPTED]
     return {f"{folder}/{frame:05d}.png" for folder in folders for frame in range(4)}
 
 

@@ -35,6 +35,7 @@ SMALL = {
     "objectness": {"pairs": 4},
     "predict": {"short_edge": 48},
     "adapt": {"iterations": 2, "batch_size": 1, "short_edge": 50, "crop": 48},
+    "fused": {"iterations": 1, "frames": 4},
 }  # fmt: skip
 
 

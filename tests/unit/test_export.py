@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -39,7 +40,7 @@ def write_all(folder: Path, names: tuple[str, ...], source: SourceInfo = CLIP, w
     with open_exports(names, folder, source) as write:
         for index in range(len(TIMES) if not source.is_one_image else 1):
             whole = frame(index)
-            write(whole if with_ids else MaskedFrame(*list(vars(whole).values())[:-1]))
+            write(whole if with_ids else replace(whole, ids=None))
 
 
 def pictures(folder: Path) -> Iterator[np.ndarray]:

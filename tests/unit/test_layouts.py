@@ -20,6 +20,7 @@ from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.runtime.files import read_json
 from stages import evaluate_vos, predict, run_stage
+from stages.receipts import MOVING
 
 FRAMES = 6
 
@@ -102,6 +103,8 @@ def test_a_layout_is_predicted_and_scored(
     monkeypatch.chdir(tmp_path)
     run_stage("predict", predict.main)
     (tmp_path / "predictions/adapted").symlink_to(tmp_path / "predictions/image")
+    for kind in MOVING:
+        (tmp_path / "predictions/image" / kind).symlink_to(tmp_path / "predictions/image/masks")
     run_stage("evaluate_vos", evaluate_vos.main)
     report = read_json("metrics/vos.json")
     result = report["scores"]["image"]["label-free"]

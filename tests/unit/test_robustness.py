@@ -249,7 +249,7 @@ def test_frames_that_are_left_out_are_written_too(tmp_path: Path):
         ("sepia", r"sepia: not a version of the frames; there are normal, inverted, blurred"),
         ("empty", r"masks: no masks in it; give folders normal"),
         ("values", r"00001\.png: has the value 1; a mask has 0"),
-        ("size", r"00000\.png: 40x60 pixels where the annotation has 60x40"),
+        ("size", r"00000\.png: 40x60 pixels where the frame has 60x40"),
     ],
 )
 def test_saved_masks_that_do_not_fit_are_named(tmp_path: Path, harm: str, message: str):

@@ -1,6 +1,7 @@
 """Scores of predictions: perfect and shifted ones, on hand-made layouts and on real DAVIS masks."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from amd.evaluation.published import COMPARED, VOS
 from amd.evaluation.vos import run_score, score_masks, score_run
 from amd.runtime.errors import UserError
 from stages import evaluate_vos, run_stage
+from stages.receipts import MOVING
 
 
 @pytest.fixture
@@ -155,6 +157,8 @@ def test_the_stage_writes_scores(
     for kind in ("image", "adapted"):
         predict(sequences, tmp_path / "predictions" / kind / "masks/davis2016", shift(4))
         predict_segments(sequences, tmp_path / "predictions" / kind / "segments/davis2016")
+    for pixels, kind in enumerate(MOVING):
+        predict(sequences, tmp_path / "predictions/adapted" / kind / "davis2016", shift(pixels))
     monkeypatch.chdir(tmp_path)
     run_stage("evaluate_vos", evaluate_vos.main)
     report = json.loads(Path("metrics/vos.json").read_text())
@@ -162,8 +166,10 @@ def test_the_stage_writes_scores(
     assert list(report["scores"]["adapted"]) == ["label-free", "oracle"]
     assert list(report["baselines"]) == ["centre_box", "flow_outliers"]
     rows = read_table("metrics/vos.parquet", SCORES)
-    assert len(rows) == 8 + 4
-    assert {row["choice"] for row in rows[8:]} == {"none"}
+    assert [report["moving"][kind]["mean"]["J"]["mean"] for kind in MOVING] == pytest.approx([1, 90 / 110, 80 / 120])
+    assert len(rows) == 8 + 6 + 4
+    assert {row["choice"] for row in rows[8:14]} == {"label-free"}
+    assert {row["choice"] for row in rows[14:]} == {"none"}
 
 
 def test_the_score_command(sequences: list[Sequence], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -210,3 +216,11 @@ def test_every_benchmark_names_the_average_that_is_compared():
     }  # fmt: skip
     assert VOS["segtrackv2"]["AMD, adapted"] == 0.57
     assert VOS["fbms59"]["SAGE"] == 0.612
+
+
+def test_folders_of_amd_segment_are_predictions_too(sequences: list[Sequence], tmp_path: Path):
+    flat, nested = predict(sequences, tmp_path / "p", shift(4)), tmp_path / "segmented"
+    for folder in flat.iterdir():
+        shutil.copytree(folder, nested / folder.name / "masks")
+    (nested / "summary.json").write_text("{}")
+    assert score_masks(sequences, nested) == score_masks(sequences, flat)

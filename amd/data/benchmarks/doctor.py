@@ -128,7 +128,8 @@ def _size(sizes: set[tuple[int, int]]) -> str:
 
 
 def _totals(name: str, rows: list[Row]) -> str:
-    frames, annotated, scored = (sum(row[field] for row in rows) for field in (1, 2, 3))
+    frames, annotated = sum(row.frames for row in rows), sum(row.annotated for row in rows)
+    scored = sum(row.scored for row in rows)
     counts = f"{len(rows)} sequences, {frames} frames" if name in READERS else f"{frames} images"
     left_out = f" (left out: {LEFT_OUT[name]})" if name in LEFT_OUT else ""
     return f"{counts}, {annotated} annotated, {scored} to be scored{left_out}"

@@ -14,6 +14,7 @@ one class are one object is then not known, and `Labelled.exact` says so.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from scipy import ndimage
@@ -75,9 +76,8 @@ def open_instances(roots: list[Path], split: str, known: tuple[str, ...] | None 
         numbers = (0, *(known.index(name) + 1 for name in _names(root)))
         for frame in voc2012(root, split):
             mask = root / INSTANCE_MASKS / f"{frame.name}.png"
-            images.append(
-                InstanceImage(frame.name, frame.image, frame.truth, mask if mask.is_file() else None, numbers)
-            )
+            truth = cast(Path, frame.truth)
+            images.append(InstanceImage(frame.name, frame.image, truth, mask if mask.is_file() else None, numbers))
     return images
 
 

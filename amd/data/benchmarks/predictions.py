@@ -30,21 +30,28 @@ def prediction_path(folder: Path, sequence: str, frame: str) -> Path:
     return folder / sequence / f"{frame}.png"
 
 
-def check_predictions(sequences: Iterable[Sequence], folder: Path) -> None:
+def place_of_masks(folder: Path) -> str:
+    """Below which folder of a sequence its masks lie: `masks` where `amd segment` wrote them, else none."""
+    return "masks" if (folder / "summary.json").is_file() else ""
+
+
+def check_predictions(sequences: Iterable[Sequence], folder: Path, inner: str = "") -> None:
     """Make sure that `folder` has a prediction of the right size for every annotated frame, and no more.
 
-    Frames without annotation may have one; hidden files are passed over. Only headers are read: pixels
-    are checked when a prediction is. Raises UserError naming the first missing, stray or misshapen entry.
+    Frames without annotation may have one; hidden files are passed over. Only headers are read: pixels are checked
+    when a prediction is. `inner` is that of place_of_masks. Raises UserError naming the first missing, stray or
+    misshapen entry.
     """
     if not is_folder(folder):
         raise UserError(f"{folder}: no such folder; predictions are <sequence>/<frame>.png in it")
     expected = {sequence.name: sequence for sequence in sequences}
+    ours = {"summary.json"} if inner else set()
     for name in visible_names(folder):
-        if name not in expected:
+        if name not in expected and name not in ours:
             raise UserError(f"{folder / name}: not a sequence of the benchmark; move it away or check the folder given")
     for sequence in expected.values():
-        _check_names(sequence, folder / sequence.name)
-        _check_sizes(sequence, folder)
+        _check_names(sequence, folder / sequence.name / inner)
+        _check_sizes(sequence, folder, inner)
 
 
 def read_prediction(path: Path, size: tuple[int, int]) -> np.ndarray:
@@ -104,10 +111,10 @@ def _check_names(sequence: Sequence, folder: Path) -> None:
         raise UserError(f"{folder / stray[0]}: not a frame of sequence {sequence.name}; move it away")
 
 
-def _check_sizes(sequence: Sequence, folder: Path) -> None:
+def _check_sizes(sequence: Sequence, folder: Path, inner: str) -> None:
     for frame in sequence.frames:
         if frame.truth:
-            path = prediction_path(folder, sequence.name, frame.name)
+            path = prediction_path(folder, f"{sequence.name}/{inner}", frame.name)
             found, annotated = image_size(path), image_size(frame.truth)
             if found != annotated:
                 raise size_error(frame, path, found, annotated)

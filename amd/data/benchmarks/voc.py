@@ -15,6 +15,7 @@ taken where there are two.
 """
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from scipy.io import loadmat
@@ -68,7 +69,8 @@ def read_labelled(frame: BenchmarkFrame, classes: int) -> tuple[np.ndarray, np.n
 
 def read_classes(frame: BenchmarkFrame, classes: int) -> np.ndarray:
     """The labels alone; raises like `read_labelled`."""
-    labels = _read_mat(frame.truth) if frame.truth.suffix == ".mat" else read_labels(frame.truth)
+    truth = cast(Path, frame.truth)
+    labels = _read_mat(truth) if truth.suffix == ".mat" else read_labels(truth)
     if (wrong := labels[(labels >= classes) & (labels != VOID)]).size:
         raise UserError(
             f"{frame.truth}: value {wrong[0]} is no class; there are 0 to {classes - 1}, and {VOID} for void"

@@ -14,6 +14,7 @@ import hashlib
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from amd.config import Ingest, Shard
 from amd.data import images
@@ -52,7 +53,7 @@ class Limits:
         digest = hashlib.sha256(repr(self).encode())
         rules = (animation, decoder_check, flaws, images, orientation, pairs, probe, pyav_frames, video)
         for file in (__file__, *(module.__file__ for module in rules)):
-            digest.update(Path(file).read_bytes())
+            digest.update(Path(str(file)).read_bytes())
         return digest.hexdigest()[:16]
 
 
@@ -193,7 +194,8 @@ def _too_long(seconds: float, limits: Limits) -> str:
 
 def _folder_facts(source: Source) -> Probe:
     """The facts of a frame folder, from its first image; it has no clock, so neither rate nor duration."""
-    first = source.path / source.frame_names[0]
+    names = cast(tuple[str, ...], source.frame_names)
+    first = source.path / names[0]
     height, width = image_size(first)
     codec = first.suffix.lower().lstrip(".").replace("jpg", "jpeg")
-    return Probe(has_video=True, codec=codec, width=width, height=height, frames_promised=len(source.frame_names))
+    return Probe(has_video=True, codec=codec, width=width, height=height, frames_promised=len(names))

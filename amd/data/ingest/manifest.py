@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import cast
 
 from amd.config import Ingest, Shard
 from amd.data.ingest.examine import Limits, examine, rejected
@@ -128,7 +129,7 @@ def _fingerprint(source: Source) -> dict:
 def _folder_fingerprint(source: Source) -> dict:
     """Of a frame folder: the total size, and a hash of the names, sizes and contents in order."""
     digest, total = hashlib.sha256(), 0
-    for name in source.frame_names:
+    for name in cast(tuple[str, ...], source.frame_names):
         image = source.path / name
         if not image.is_file():  # opening a pipe would wait for ever
             return rejected(f"{name}: no such image file")

@@ -73,8 +73,8 @@ class InstanceReader:
 def augment(labelled: Labelled, transform: SemanticTransform, rng: np.random.Generator) -> Labelled:
     """The crop that `transform` makes; VOID where it reaches beyond the image."""
     both = labelled.classes.astype(np.int64) * SHIFT + labelled.instances
-    codes, index = np.unique(both, return_inverse=True)  # one map for the transform: class and instance together
-    index = index.reshape(both.shape).astype(np.int32) + VOID + 1  # VOID is what lies beyond the image
+    codes, inverse = np.unique(both, return_inverse=True)  # one map for the transform: class and instance together
+    index = inverse.reshape(both.shape).astype(np.int32) + VOID + 1  # VOID is what lies beyond the image
     image, index = transform(labelled.image, index, rng)
     values = np.where(index == VOID, VOID * SHIFT + VOID, codes[np.maximum(index - VOID - 1, 0)])
     return Labelled(image, (values // SHIFT).astype(np.uint8), (values % SHIFT).astype(np.int32), labelled.exact)

@@ -105,7 +105,7 @@ def _receipt(job: "_Job", outcome: Receipt | Exception) -> Receipt:
     """The receipt of a video that may have failed: one bad video never stops the rest, a full or closed folder does."""
     place = Path(str(getattr(outcome, "filename", ""))).resolve()
     unwritable = isinstance(outcome, OSError) and place.is_relative_to(job.folder.resolve())
-    if unwritable or isinstance(outcome, UserError):
+    if isinstance(outcome, UserError) or (unwritable and isinstance(outcome, OSError)):
         raise outcome
     if isinstance(outcome, Exception):
         return job.receipt(reason=" ".join(f"{type(outcome).__name__}: {outcome}".split()))
@@ -268,7 +268,7 @@ class _Video:
 
     def _write_tar(self, path: Path, pairs: Iterable[tuple[_Encoded, _Encoded]]) -> ShardRow:
         with atomic_path(path) as part:
-            with tarfile.open(part, "w", copybufsize=2**20) as tar:
+            with tarfile.open(part, "w", copybufsize=2**20) as tar:  # type: ignore[call-overload]  # stubs lack it
                 samples = sum(self._add_sample(tar, first, second) for first, second in pairs)
             return ShardRow(shard=path.name, samples=samples, bytes=part.stat().st_size, sha256=sha256(part))
 

@@ -28,7 +28,7 @@ from amd.runtime.progress import progress
 
 # crf: the quality of a phone. x264's fast paths differ between CPUs and, for small frames, from run to run
 # on one; cpu-independent leaves them out.
-X264 = {"crf": "20", "preset": "medium", "threads": "1", "x264-params": "cpu-independent=1"}
+X264: dict[str, object] = {"crf": "20", "preset": "medium", "threads": "1", "x264-params": "cpu-independent=1"}
 JPEG_QUALITY = 95
 IMAGES, MASKS = "JPEGImages/480p", "Annotations/480p"
 

@@ -154,7 +154,7 @@ def _shading(distance: np.ndarray, y: np.ndarray, size: float, light: np.ndarray
 
 def _shadow(cover: np.ndarray, size: float) -> np.ndarray:
     """A soft darkening just below the object."""
-    down = np.float32([[1, 0, 0], [0, 1, 0.18 * size]])
+    down = np.array([[1, 0, 0], [0, 1, 0.18 * size]], np.float32)
     below = cv2.warpAffine(cover, down, cover.shape[::-1])
     return 0.3 * cv2.GaussianBlur(below, (0, 0), 0.16 * size)
 

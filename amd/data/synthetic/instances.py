@@ -146,7 +146,8 @@ def _visible_shares(plan: scenes.Plan, height: int, width: int) -> np.ndarray:
     for thing in plan.things:
         pose = plan.pose(thing, 0)
         points = np.einsum("ij,jhw->ihw", np.linalg.inv(pose[:, :2]), np.stack([x - pose[0, 2], y - pose[1, 2]]))
-        inside.append(shapes.field(thing.shape, *points.astype(np.float32), 0)[0] < 0)
+        across, down = points.astype(np.float32)
+        inside.append(shapes.field(thing.shape, across, down, 0)[0] < 0)
     front = np.zeros(x.shape, int)
     for number, mask in enumerate(inside, 1):
         front[mask] = number

@@ -67,7 +67,7 @@ def foliage(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     whole = (clutter, bush)[rng.integers(2)](rng, size)
     grain = np.exp(rng.uniform(np.log(3), np.log(14)))
     rows, columns = (int(np.ceil(edge / grain)) + 2 for edge in whole.shape)
-    field = rng.standard_normal((rows, columns)).astype(np.float32)
+    field: np.ndarray = rng.standard_normal((rows, columns)).astype(np.float32)
     field = cv2.resize(field, whole.shape[::-1], interpolation=cv2.INTER_CUBIC)
     holes = np.clip(0.5 + (field - rng.uniform(-0.6, 0.5)) * grain / 3, 0, 1)
     return (whole * holes).astype(np.float32)
@@ -98,7 +98,7 @@ def _limb(rng: np.random.Generator, canvas: np.ndarray, centre: np.ndarray, radi
         angle += rng.normal(0, 0.5)
         end = start + radius * rng.uniform(0.4, 1.1) * np.array([np.cos(angle), np.sin(angle)])
         ends = [tuple(round(value + MARGIN) for value in point) for point in (start, end)]
-        cv2.line(canvas, *ends, 255, max(1, round(thickness)), cv2.LINE_AA)
+        cv2.line(canvas, ends[0], ends[1], 255, max(1, round(thickness)), cv2.LINE_AA)
         start, thickness = end, 0.75 * thickness
 
 

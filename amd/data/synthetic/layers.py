@@ -11,6 +11,7 @@ t back to these (amd.data.synthetic.layer_motion). Layers are drawn in order, la
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ def _blind_clip(rng: np.random.Generator, times: Sequence[float], size: tuple[in
     coarse = tuple(max(2, round(edge / grain)) for edge in size)
     frames = []
     for _ in times:
-        noise = rng.standard_normal((*coarse, 3)).astype(np.float32)
+        noise: np.ndarray = rng.standard_normal((*coarse, 3)).astype(np.float32)
         noise = cv2.resize(noise, size[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size, 3)
         frames.append(_recorded(rng, tone.astype(np.float32) + np.float32(strength) * noise, 0.0, 90))
     return Clip(np.stack(frames), np.zeros((len(times), *size), bool), tuple(times))
@@ -142,7 +143,7 @@ def _mirrored(picture: np.ndarray, height: float, lean: float, cover: np.ndarray
 
 def _frame(layers: list[Layer], time: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The image float32 H,W,3 in [0, 255], and where an object is seen, bool H,W."""
-    image = np.zeros((*size, 3), np.float32)
+    image: np.ndarray = np.zeros((*size, 3), np.float32)
     seen = np.zeros(size, np.float32)
     for layer in layers:
         x, y = layer.motion.maps(time)
@@ -161,6 +162,6 @@ def _recorded(rng: np.random.Generator, image: np.ndarray, noise: float, quality
     """What a camera makes of a picture: sensor noise and JPEG."""
     grain = np.empty(image.shape, np.float32)
     cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
-    cv2.randn(grain, 0, noise)
+    cv2.randn(grain, 0, noise)  # type: ignore[call-overload]  # stubs want arrays for the numbers
     bytes_ = cv2.imencode(".jpg", np.clip(image + grain, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(bytes_[1], cv2.IMREAD_COLOR)
+    return cast(np.ndarray, cv2.imdecode(bytes_[1], cv2.IMREAD_COLOR))

@@ -6,6 +6,7 @@ are pixels of the background; a camera is a similarity 2,3 from world to frame; 
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -98,7 +99,7 @@ def plan(rng: np.random.Generator, frames: int, height: int, width: int, style: 
             best, best_share = candidate, share
         if share >= 0.95:
             break
-    return best
+    return cast(Plan, best)
 
 
 def _draw_plan(rng: np.random.Generator, frames: int, height: int, width: int, count: int, style: Style) -> Plan:

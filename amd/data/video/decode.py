@@ -13,12 +13,12 @@ damage took some; it is told to fail instead. Ingest compares the decoders (amd.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -86,7 +86,7 @@ class DecodeError(UserError):
 
 def read_frames(
     source: Source, short_edge: int | None = None, fps: float | None = None, most: int | None = None
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """Yield a source's frames in order; use the iterator in one thread, and close it to stop early.
 
     `short_edge` (pixels) shrinks frames while decoding and never enlarges them. `fps` picks the first frame
@@ -169,7 +169,7 @@ class _Image:
     refitted: bool = False
 
 
-def _images(source: Source, short_edge: int | None) -> Iterator[_Image]:
+def _images(source: Source, short_edge: int | None) -> Generator[_Image, None, None]:
     """Every image of a source, with the name of what decoded it."""
     if source.problem:
         raise _Broken(source.problem)
@@ -197,7 +197,8 @@ def _decord_can(facts: Probe, size: tuple[int, int]) -> bool:
 
 def _decord_then_pyav(path: Path, size: tuple[int, int]) -> Iterator[_Image]:
     """decord, and from where it fails PyAV, which says what is wrong and gives what decord lost."""
-    given, last = 0, None
+    given = 0
+    last: np.ndarray | None = None
     try:
         for last in _decord_images(path, *size):
             given += 1
@@ -208,7 +209,7 @@ def _decord_then_pyav(path: Path, size: tuple[int, int]) -> Iterator[_Image]:
     place = 0
     for number, image in enumerate(_pyav_images(path, size)):
         place += 1 + image.lost
-        if number == given - 1 and (place != given or not _alike(last, image.pixels)):
+        if number == given - 1 and (place != given or not _alike(cast(np.ndarray, last), image.pixels)):
             raise _Broken("decord and PyAV give other frames; PyAV alone is to be trusted")
         if number >= given:
             yield image
@@ -254,7 +255,7 @@ def _animation_images(path: Path, size: tuple[int, int]) -> Iterator[_Image]:
 
 def _folder_images(source: Source, short_edge: int | None) -> Iterator[np.ndarray]:
     """The images of a frame folder, which must agree in size."""
-    folder, names = source.path, source.frame_names
+    folder, names = source.path, cast(tuple[str, ...], source.frame_names)
     first = None
     for name in names:
         if not (folder / name).is_file():  # opening a pipe would wait for ever

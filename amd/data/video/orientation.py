@@ -6,6 +6,7 @@ matrix can mirror as well as turn, which its angle alone does not say.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from av.sidedata.sidedata import Type
@@ -38,7 +39,8 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """The orientation that a decoded frame asks for; as stored where it says nothing."""
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    side_data: Any = frame.side_data  # its keys are names too, and only these have types
+    matrix = side_data.get(Type.DISPLAYMATRIX)
     return Orientation() if matrix is None else from_matrix(bytes(matrix))
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -91,7 +92,7 @@ def frame_times(path: Path) -> np.ndarray:
             return np.zeros(0)
         ticks, _ = _ticks(container, stream)
         known = np.array(ticks, dtype=np.float64)
-        return (known - known[:1]) * float(stream.time_base)
+        return (known - known[:1]) * float(cast(Fraction, stream.time_base))
 
 
 def presentation_ticks(path: Path) -> list[int] | None:
@@ -100,7 +101,7 @@ def presentation_ticks(path: Path) -> list[int] | None:
     AVI never has: what FFmpeg says of it is counted from the packets.
     """
     with open_container(path) as container:
-        ticks, shown = _ticks(container, best_video(container))
+        ticks, shown = _ticks(container, cast(VideoStream, best_video(container)))
         return ticks if shown and container.format.name != AVI else None
 
 
@@ -126,7 +127,7 @@ def open_container(path: Path) -> Iterator[InputContainer]:
 
 def best_video(container: InputContainer) -> VideoStream | None:
     """The stream that FFmpeg's rule, and so decord, prefers; a cover picture is none."""
-    stream = container.streams.best("video")
+    stream = cast(VideoStream | None, container.streams.best("video"))
     if stream is None or stream.disposition & Disposition.attached_pic:
         return None
     return stream if stream.codec_context is not None else None
@@ -193,7 +194,7 @@ def _animation(path: Path) -> AnimationFacts:
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration:
-        return float(stream.duration * stream.time_base)
+        return float(stream.duration * cast(Fraction, stream.time_base))
     return container.duration / av.time_base if container.duration else None
 
 

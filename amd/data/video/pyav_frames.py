@@ -5,9 +5,9 @@ decode is passed over, as FFmpeg does, and counted with the next frame; a frame 
 fitted into the first one's, with black bars.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
 import numpy as np
@@ -33,14 +33,14 @@ class PyavError(Exception):
     """Decoding cannot go on, or nothing after the frames that were given decodes; the text says why."""
 
 
-def pyav_pictures(path: Path, width: int, height: int, start: int | None = None) -> Iterator[Picture]:
+def pyav_pictures(path: Path, width: int, height: int, start: int | None = None) -> Generator[Picture, None, None]:
     """Every frame in display order at `width` x `height` pixels as displayed.
 
     `start` is a presentation time: decoding begins at the last key frame before it instead of the first frame.
     Raises PyavError after the good frames, ProbeError for what is no video.
     """
     with open_container(path) as container:
-        stream = best_video(container)
+        stream = cast(VideoStream, best_video(container))
         stream.codec_context.thread_count = 1  # an error is then of the packet that was just given
         if start is not None:
             _seek(container, stream, start)
@@ -73,7 +73,7 @@ class _Losses:
         """How many lost frames come just before the frame of time `pts`; they are then done with."""
         if not self.times:
             return 0
-        later = [time for time in self.times if None not in (time, pts) and time > pts]
+        later: list[int | None] = [time for time in self.times if time is not None and pts is not None and time > pts]
         count = len(self.times) - len(later)
         self.times = later
         if not later:
