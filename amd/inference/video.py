@@ -60,11 +60,12 @@ class Video:
     kept: Callable[[str], np.ndarray | None] = lambda name: None  # the mask of a frame that was written before
     notes: list[str] = field(default_factory=list)  # what a user should know of the masks
     damage: str = ""  # why no more frames decode
-    flaws: Flaws = field(default_factory=Flaws)
+    flaws: Flaws = field(default_factory=Flaws)  # lost frames, and frames of another size
+    _begun: bool = False  # whether the frames were read before
 
     def frames(self, phase: str) -> Iterator[Frame]:
         """The wanted frames from the start, up to the damage if there is any. UserError when no frame decodes."""
-        self.damage, self.flaws, found = "", Flaws(), False
+        found = False
         with closing(read_frames(self.source)) as decoded:
             label = f"{self.source.video_id} {phase}"
             total = self.promised if self.span.is_whole else None
@@ -90,10 +91,12 @@ class Video:
         return stems[index] if len(set(stems)) == len(stems) else names[index]  # a.jpg beside a.png
 
     def _good(self, decoded: Iterable[Frame]) -> Iterator[Frame]:
-        """Frames up to the damage, counted; none at all is the caller's to hear."""
+        """Frames up to the damage, counted the first time; none at all is the caller's to hear."""
+        first, self._begun = not self._begun, True
         try:
             for frame in decoded:
-                self.flaws.see(frame)
+                if first:
+                    self.flaws.see(frame)
                 yield frame
         except DecodeError as error:
             if error.good_frames == 0:

@@ -158,8 +158,8 @@ def test_flow_comes_from_an_amd(folder, tmp_path):
     [
         (["--method", "transfer", "--model", "amd.safetensors"], "amd.safetensors: a checkpoint of AMD (`--method"),
         (["--model", "embedding.safetensors"], "embedding.safetensors: a checkpoint of the instance embedding"),
-        (["--method", "transfer", "--model", "embedding.safetensors", "--adapt", "3"], "--adapt: only the method amd"),
-        (["--method", "transfer", "--model", "embedding.safetensors", "--segment", "0"], "--segment: only the method"),
+        (["--method", "transfer", "--model", "embedding.safetensors", "--adapt", "3"], "--adapt: the method transfer has no use"),
+        (["--method", "transfer", "--model", "embedding.safetensors", "--segment", "0"], "--segment: the method transfer has no use"),
         (["--model", "amd.safetensors", "--flow", "dis"], "--flow: the method amd has its own flow"),
         (["--method", "transfer", "--model", "embedding.safetensors", "--flow", "no"], "--flow no: neither dis, nor a"),
         (["--method", "magic", "--model", "amd.safetensors"], "invalid choice: 'magic'"),

@@ -292,12 +292,12 @@ def nap(folder: str) -> None:
 def test_processes_end_with_a_killed_parent(tmp_path):
     code = "from test_manifest import *; list(each_in_pool(nap, [sys.argv[1]], 1))"
     script = tmp_path / "parent.py"
-    script.write_text(
-        f"import sys\nif __name__ == '__main__':\n    sys.path.insert(0, sys.argv[2])\n    exec({code!r})\n"
-    )
+    script.write_text(f"import sys\nif __name__ == '__main__':\n    sys.path[:0] = sys.argv[2:]\n    exec({code!r})\n")
     marks = tmp_path / "marks"
     marks.mkdir()
-    parent = subprocess.Popen([sys.executable, script, marks, Path(__file__).parent], cwd=REPOSITORY)
+    parent = subprocess.Popen(
+        [sys.executable, script, marks, Path(__file__).parents[1] / "support", Path(__file__).parent], cwd=REPOSITORY
+    )
     child = int(wait_for(lambda: next(marks.iterdir(), None)).name)
     parent.send_signal(signal.SIGKILL)
     parent.wait()

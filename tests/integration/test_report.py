@@ -24,6 +24,7 @@ from amd.config import load_params
 from amd.report.page import Findings, make_report
 from amd.report.pictures import FALSE_ALARM, HIT, MISS
 from amd.runtime.files import read_json, write_json
+from amd.runtime.store import relocate
 from amd.runtime.tracking import connect
 from stages import report, run_stage
 
@@ -46,6 +47,7 @@ def project(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A copy of the project to harm, as the working folder; its MLflow store is set up already."""
     root = tmp_path / "copy"
     shutil.copytree(finished, root)
+    relocate(root / "mlflow.db")
     monkeypatch.chdir(root)
     return root
 

@@ -540,7 +540,7 @@ def test_a_second_run_into_a_folder_keeps_the_inputs_of_the_first(checkpoint: Pa
     run(first, checkpoint, out)
     assert [row["frames"] for row in run(second, checkpoint, out)] == [2, 3]
     assert [row["frames"] for row in run(first, checkpoint, out)] == [3, 2]
-    (gone,) = out.glob("b_mp4-*")
+    (gone,) = out.glob("b")
     shutil.rmtree(gone)
     assert [Path(row["path"]).name for row in run(first, checkpoint, out)] == ["a.mp4"]
     (out / "summary.json").write_text("torn")
