@@ -16,9 +16,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import psutil
 from ruamel.yaml import YAML
 
+from amd.draw.video import encoded_video
 from amd.runtime.errors import UserError
 from amd.runtime.files import run_lock
 from faults.mounts import may_mount, mount_disk, unmount
@@ -177,6 +179,9 @@ def _make_project(made: Workspace) -> None:
         shutil.copytree(REPOSITORY / name, made.project / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(REPOSITORY / name, made.project / name)
+    with encoded_video(made.project / "examples/clip.mp4") as clip:
+        for number in range(6):
+            clip.write(np.full((48, 64, 3), 40 * number, np.uint8), number / 25)
     yaml = YAML()
     tree = yaml.load(made.project / "params.yaml")
     for section, values in TINY.items():

@@ -15,6 +15,7 @@ from amd.training.distributed import launch
 from stages import input_tags
 
 STATES = Path(".amd")
+PROGRAM = "amd.training"
 
 
 def run_training(
@@ -38,7 +39,7 @@ def run_training(
     words = {"--state": state / "state.safetensors", "--lineage": json.dumps(input_tags(params) | dict(lineage or {}))}
     given = [str(word) for option in (words | dict(options)).items() if option[1] is not None for word in option]
     with run_lock(STATES / "locks" / (lock or key), task):
-        if status := launch("amd.training", [task, *given], getattr(params, task).processes):
+        if status := launch(PROGRAM, [task, *given], getattr(params, task).processes):
             sys.exit(status)
         then()
         shutil.rmtree(state, ignore_errors=True)

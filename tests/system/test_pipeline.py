@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backends import seaweed
+from clips import encode
 from mlflow import MlflowClient
 from PIL import Image
 from ruamel.yaml import YAML
@@ -63,6 +64,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(REPOSITORY / name, folder / name)
+    (folder / "examples").mkdir()
+    encode(folder / "examples/clip.mp4", frames=6)
     yaml = YAML()
     tree = yaml.load(folder / "params.yaml")
     for section, values in SMALL.items():

@@ -67,7 +67,7 @@ def test_the_spread_by_hand():
 
 def test_dvc_knows_every_stage(tmp_path: Path):
     """DVC itself resolves the pipeline: a stage for every start, augmentation and seed, and the score after them."""
-    for name in ("amd", "stages", "semantic"):
+    for name in ("amd", "stages", "pipelines"):
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     yaml = YAML()
     tree = yaml.load(REPOSITORY / "params.yaml")

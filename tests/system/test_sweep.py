@@ -88,7 +88,7 @@ def test_its_figures(project: Path):
 TRAINING = """
 import argparse, pathlib
 parser = argparse.ArgumentParser()
-parser.add_argument("--state", type=pathlib.Path), parser.add_argument("--out", type=pathlib.Path)
+parser.add_argument("task"), parser.add_argument("--lineage"), parser.add_argument("--state", type=pathlib.Path), parser.add_argument("--out", type=pathlib.Path)
 options = parser.parse_args()
 options.out.write_text("went on" if options.state.exists() else "began")
 options.state.parent.mkdir(parents=True, exist_ok=True)
@@ -99,23 +99,24 @@ options.state.touch()
 def test_an_interruption_after_the_training_costs_no_step_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "some_training.py").write_text(TRAINING)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("stages.trainings.PROGRAM", "some_training")
     monkeypatch.chdir(tmp_path)
-    out = tmp_path / "out"
+    params, out = load_params(REPOSITORY / "params.yaml"), tmp_path / "out"
 
     def interrupted() -> None:
         assert out.read_text() == "began"
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_training("some_training", ["made from"], {"--out": out}, 1, interrupted)
-    run_training("some_training", ["made from"], {"--out": out}, 1)
+        run_training("pretrain", params, ["made from"], {"--out": out}, interrupted)
+    run_training("pretrain", params, ["made from"], {"--out": out})
     assert out.read_text() == "went on"
-    run_training("some_training", ["made from"], {"--out": out}, 1)
+    run_training("pretrain", params, ["made from"], {"--out": out})
     assert out.read_text() == "began"  # nothing is left of a training that is through
 
 
 def test_dvc_runs_a_stage_a_number_on_the_shards_of_the_pipeline(tmp_path: Path):
-    for name in ("amd", "stages", "flows", "sweep"):
+    for name in ("amd", "stages", "flows", "pipelines", "videos"):
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copy(REPOSITORY / name, tmp_path / name)

@@ -244,7 +244,7 @@ def test_features_of_amd_are_its_backbones_and_its_segments_mask(project):
 
 def test_dvc_knows_every_stage(tmp_path: Path):
     """DVC itself resolves the pipeline, in order, with the features that the parameters choose."""
-    for name in ("amd", "stages", "transfer"):
+    for name in ("amd", "stages", "pipelines"):
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     for folder in ("data/instances", "data/corpus/heldout", "models", "predictions/transfer"):
