@@ -3,7 +3,7 @@
     python -m benchmarks [--only SUBJECT ...] [--quick] [--checkpoint FILE] [--json FILE]
 
 Prints a table, and writes JSON with the machine, versions, threads, load and every number. A ratio is times better
-than what it stands against, in the same run; "met" compares it with the target of issue 3.
+than what it stands against, in the same run; "met" compares it with its target.
 """
 
 import argparse

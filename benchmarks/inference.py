@@ -13,8 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from amd.data.video.decode import Source
-from amd.inference.segmenter import Wanted, segment_source
+from amd.inference.amd import AmdMethod
+from amd.inference.export import SourceInfo, open_exports
+from amd.inference.video import Video
 from amd.models.amd import AMD
+from amd.models.checkpoint import ModelInfo
 from amd.models.inference import soft_masks
 from amd.models.precision import fastest_precision
 from benchmarks.agreement import require_same_masks
@@ -113,4 +116,7 @@ def video_rows(setting: Setting, model: AMD) -> Iterator[Row]:
 def segment_video(model: AMD, path: Path, scratch: Path) -> None:
     """Masks of every frame as `amd segment` writes them, into a fresh folder."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        segment_source(model, Source("clip", path), Wanted(segment=0, short_edge=None), Path(folder))
+        method = AmdMethod(model, ModelInfo(model.architecture, 0), 0, None, "")
+        with open_exports(("masks",), Path(folder), SourceInfo("clip")) as write:
+            for frame in method.masks(Video(Source("clip", path))):
+                write(frame)

@@ -27,10 +27,7 @@ from amd.models.precision import choose_device
 from amd.motion.evidence import motion_evidence
 from amd.runtime.errors import UserError
 
-PHOTO = (
-    "a photo has no motion to see objects by; give a model of single images with --model (`amd train` or `dvc repro` "
-    "makes one)"
-)
+PHOTO = "a photo has no motion to see objects by; give a model of single images with --model (`dvc repro` makes one)"
 
 
 @dataclass(frozen=True)

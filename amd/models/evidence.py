@@ -1,7 +1,7 @@
 """The network of motion evidence: from flows to P(this pixel moves on its own), and its file.
 
 A flow's residual after the camera's motion says what moves otherwise than the ground does; so do things of a still
-scene at another depth. The network has learned to tell them apart on layered clips (amd.training.loop.motion).
+scene at another depth. The network has learned to tell them apart on layered clips (amd.training.motion).
 """
 
 import json

@@ -88,7 +88,9 @@ def test_its_figures(project: Path):
 TRAINING = """
 import argparse, pathlib
 parser = argparse.ArgumentParser()
-parser.add_argument("task"), parser.add_argument("--lineage"), parser.add_argument("--state", type=pathlib.Path), parser.add_argument("--out", type=pathlib.Path)
+parser.add_argument("task")
+for name in ("--lineage", "--state", "--out"):
+    parser.add_argument(name, type=pathlib.Path)
 options = parser.parse_args()
 options.out.write_text("went on" if options.state.exists() else "began")
 options.state.parent.mkdir(parents=True, exist_ok=True)
