@@ -152,7 +152,7 @@ def test_runs_are_nested_under_one_parent_with_lineage(project):
         if item.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id
     }
     assert set(stages) == {
-        "corpus", "ingest", "shard", "start", "pretrain", "objectness", "predict", "adapt", "evaluate_vos",
+        "corpus", "ingest", "shard", "start", "pretrain", "objectness", "predict", "adapt", "evaluate_vos", "example",
         "evaluate_robustness", "evaluate_features", "evaluate_saliency", "report", "register",
     }  # fmt: skip
     assert stages["evaluate_vos"].data.tags["dvc.models/amd.safetensors"]
