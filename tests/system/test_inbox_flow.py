@@ -73,10 +73,10 @@ def test_what_is_no_video_is_set_aside_without_a_model(project: Path) -> None:
 def test_video_beyond_memory_or_time_fails_alone(project: Path) -> None:
     encode(Path("inbox/large.mp4"), frames=2, size=(3840, 2160))
     encode(Path("inbox/small.mp4"), frames=3)
-    change("inbox", memory_mb=300, workers=2)
+    change("inbox", memory_mb=450, workers=2)
     assert list(inbox(model=MODEL).values()).count("done") == 1
     assert reasons().keys() == {"large.mp4"}
-    assert reasons()["large.mp4"].startswith("needs more memory than inbox.memory_mb (300): ")
+    assert reasons()["large.mp4"].startswith("needs more memory than inbox.memory_mb (450): ")
 
     encode(Path("inbox/slow.mp4"), frames=3)
     change("inbox", timeout_s=0.3)
