@@ -5,6 +5,7 @@ command that needs them, so that help and mistakes in the arguments answer at on
 """
 
 import argparse
+import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line of this process, or `arguments`."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shutdown ends it as Ctrl-C does
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait by spinning starve a busy machine
     options = vars(make_parser().parse_args(arguments))
     command = options.pop("command")
 
