@@ -18,6 +18,8 @@ import torch
 
 from amd.config import Adapt
 from amd.config.profiles import DEFAULTS, load_profile
+from amd.data.benchmarks.davis import open_benchmark
+from amd.data.images import read_image
 from amd.data.synthetic.clips import make_corpus
 from amd.models.amd import AMD
 from amd.models.inference import soft_masks
@@ -64,10 +66,15 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def adapt_to(model: AMD, images: list[np.ndarray], settings: Adapt) -> AMD:
+    """A copy of `model` adapted to a video's frames."""
+    return adapt(model, clip_of(images, pairs_apart(len(images), settings.gap), settings.short_edge), settings)
+
+
 def steps_row(setting: Setting, model: AMD, settings: Adapt, images: np.ndarray) -> Row:
     """`adapt` against as many training steps on a batch that lies ready."""
     some = max(1, settings.iterations // 4)
-    calls = {"adapt": partial(adapt, model, list(images), settings), "steps": training_steps(model, settings, some)}
+    calls = {"adapt": partial(adapt_to, model, list(images), settings), "steps": training_steps(model, settings, some)}
     times = in_turn(setting, calls, 30, 2, warm_up=False)
     precision = name(fastest_precision(settings.precision, setting.device))
     return compared(
@@ -110,7 +117,7 @@ def growth_with_frames(setting: Setting, model: AMD, settings: Adapt, size: tupl
     number, height, width = size
     settings = settings.model_copy(update={"iterations": min(20, settings.iterations)})
     clips = {n: list(frames(n, height, width)) for n in (number, 4 * number)}
-    times = in_turn(setting, {str(n): partial(adapt, model, clip, settings) for n, clip in clips.items()}, 15, 2)
+    times = in_turn(setting, {str(n): partial(adapt_to, model, clip, settings) for n, clip in clips.items()}, 15, 2)
     case = f"{settings.iterations} iterations on {4 * number} frames"
     against = f"{settings.iterations} iterations on {number} frames"
     yield compared("adaptation", case, times, str(4 * number), str(number), against=against)
@@ -118,19 +125,21 @@ def growth_with_frames(setting: Setting, model: AMD, settings: Adapt, size: tupl
 
 def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]:
     """A video of a fan-out, and two at once."""
-    from flows.runners import GRACE_S, PROGRAM  # here: Prefect takes seconds to import
+    from flows.programs.adapt_video import segment_moving  # here: Prefect takes seconds to import
+    from flows.runners import GRACE_S, PROGRAM
 
     corpus = load_profile("quickstart").corpus
     root = setting.scratch / "corpus"
     make_corpus(root, corpus.model_copy(update={"train_clips": 1, "heldout_clips": 2}))
     checkpoint(setting.scratch / "model.safetensors", model)
-    images = [torch.from_numpy(frame) for frame in frames(*CLIP)]
+    sequence, params = open_benchmark("builtin-clips", root / "heldout")[0], load_profile("quickstart")
+    images = [read_image(frame.image) for frame in sequence.frames]
 
     def work() -> None:
-        pairs = pairs_apart(len(images), settings.gap)
-        adapt(model, clip_of([image.numpy() for image in images], pairs, settings.short_edge), settings)
+        adapt_to(model, images, settings)
         for image in images:
-            soft_masks(model, image, None)
+            soft_masks(model, torch.from_numpy(image), None)
+        segment_moving(sequence, images, params, setting.scratch / "work")
 
     runs = count()
     with Programs(GRACE_S, PROGRAM) as programs:
@@ -161,7 +170,7 @@ def run_programs(programs: Programs, scratch: Path, sequences: list[str], run: i
     """Every sequence at once, as flows.adapt does them."""
     from flows.runners import command, devices, share
 
-    place = {"dataset": "davis2016", "model": scratch / "model.safetensors", "root": scratch / "corpus/heldout"}
+    place = {"dataset": "builtin-clips", "model": scratch / "model.safetensors", "root": scratch / "corpus/heldout"}
     place |= {"out": scratch / f"adapted-{run}", "params": DEFAULTS}
 
     def begin(sequence: str) -> int:
@@ -180,6 +189,6 @@ def gpu_row(setting: Setting) -> Row:
     settings = load_profile("paper").adapt.model_copy(update={"batch_size": 16, "precision": "auto"})
     model = sane_model(architecture("ResNet-50")).to(setting.device)
     clip = list(frames(50, 480, 854))
-    times = in_turn(setting, {"adapt": partial(adapt, model, clip, settings)}, 40, 2, warm_up=False)
+    times = in_turn(setting, {"adapt": partial(adapt_to, model, clip, settings)}, 40, 2, warm_up=False)
     case = f"ResNet-50, 50 frames of 854x480, {settings.iterations} iterations of {settings.batch_size} pairs"
     return goal("adaptation", case, times["adapt"], GPU_SECONDS, items=settings.iterations, item="iterations")
