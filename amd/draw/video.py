@@ -42,8 +42,13 @@ VP9_ALPHA = Coding(
     # Frames that the encoder reorders (auto-alt-ref) cannot carry transparency; without lag it holds no frames back.
     {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "8", "auto-alt-ref": "0", "lag-in-frames": "0"},
 )
-PRORES_ALPHA = Coding(
-    "prores_ks", "mov", ".mov", "yuva444p10le", 90_000, {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
+PRORES_ALPHA = Coding(  # on one thread: on several its transparency is wrong in some frames, now and then
+    "prores_ks",
+    "mov",
+    ".mov",
+    "yuva444p10le",
+    90_000,
+    {"profile": "4444", "alpha_bits": "16", "vendor": "apl0", "threads": "1"},
 )
 
 
