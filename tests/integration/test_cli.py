@@ -110,7 +110,8 @@ def test_a_commands_function_takes_the_arguments_that_are_declared(command: Comm
     add_commands(parser, [command], "commands", "COMMAND")
     (subparsers,) = (action for action in parser._actions if isinstance(action.choices, dict))
     names = {action.dest for action in subparsers.choices[command.name]._actions} - {"help"}
-    inspect.signature(command.function()).bind(**dict.fromkeys(names))  # TypeError: one is missing, or one too many
+    bound = inspect.signature(command.function()).bind(**dict.fromkeys(names))  # TypeError: one is missing, or too many
+    assert {name for key, rest in bound.arguments.items() for name in (rest or (key,))} == names  # rest: **options
 
 
 def test_completion_knows_commands_options_and_files(tmp_path: Path) -> None:

@@ -49,9 +49,12 @@ def test_a_server_that_takes_the_question_and_is_silent(monkeypatch: pytest.Monk
     assert time.monotonic() - started < 5
 
 
-def test_files_need_no_answer() -> None:
-    require_answer("sqlite:////nowhere/mlflow.db", "X")
-    require_answer("databricks", "X")
+@pytest.mark.parametrize("uri", ["sqlite:////nowhere/mlflow.db", "databricks"])
+def test_files_need_no_answer(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("socket.socket.connect", lambda _, address: asked.append(address))
+    require_answer(uri, "X")
+    assert asked == []
 
 
 @pytest.fixture
