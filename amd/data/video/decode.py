@@ -1,6 +1,6 @@
 """Frames of one source, in order: strictly sequential decoding with resizing on the way.
 
-Enters: a Source (a video file or an ordered folder of images), a short edge and a target rate. Leaves: an
+Input: a Source (a video file or an ordered folder of images), a short edge and a target rate. Output: an
 iterator of upright RGB frames, the same whichever decoder reads them.
 
 decord reads the containers in which it was shown to be right; of MPEG transport and program streams it loses the

@@ -63,7 +63,7 @@ def own_index(index, tmp_path) -> Path:
 
 
 def read(index: Path, batches: int, **options) -> list[Batch]:
-    return list(islice(PairReader(index, TRANSFORM, **({"pairs": 4, "seed": 0} | options)), batches))
+    return list(islice(PairReader(index, TRANSFORM, **({"batch_size": 4, "seed": 0} | options)), batches))
 
 
 def keys(batches: list[Batch]) -> list[str]:
@@ -134,7 +134,7 @@ def test_an_epoch_augments_a_pair_anew(index):
 def test_a_resumed_reader_goes_on_exactly(index, workers):
     through = read(index, 60, workers=workers)  # more than three epochs
     for start in (7, 40):
-        reader = PairReader(index, TRANSFORM, pairs=4, seed=0, workers=workers, start=start)
+        reader = PairReader(index, TRANSFORM, batch_size=4, seed=0, workers=workers, start=start)
         assert_same([next(reader) for _ in range(3)], through[start : start + 3])
         assert reader.state_dict() == {"batches": start + 3}  # not those that workers hold ready
     if workers:
@@ -147,7 +147,7 @@ def test_one_data_worker_gives_what_no_worker_gives(index):
 
 def test_the_position_counts_batches_handed_out_and_resumes_at_each(index):
     through = read(index, 30)
-    reader = PairReader(index, TRANSFORM, pairs=4, seed=0)
+    reader = PairReader(index, TRANSFORM, batch_size=4, seed=0)
     for batch in range(20):
         assert reader.state_dict() == {"batches": batch}
         assert_same([next(reader)], through[batch : batch + 1])
@@ -246,7 +246,7 @@ def test_every_shard_is_open_only_while_it_is_read(index, monkeypatch):
     monkeypatch.setattr(reader_module, "OPEN_SHARDS", 3)
     shards = {path.resolve() for path in index.parent.glob("*.tar")}
     most = 0
-    reader = PairReader(index, TRANSFORM, pairs=1, seed=0)
+    reader = PairReader(index, TRANSFORM, batch_size=1, seed=0)
     for _ in range(2 * PAIRS):
         next(reader)
         most = max(most, sum(Path(each.path) in shards for each in psutil.Process().open_files()))

@@ -202,7 +202,7 @@ def reader(corpus: Path, **changes) -> InstanceReader:
         "sets": [open_instances([corpus], "train")],
         "transform": SemanticTransform(64, 0.5, 1.5, 48, heavy=True),
         "points": 60,
-        "images": 4,
+        "batch_size": 4,
         "seed": 5,
     }
     return InstanceReader(**(settings | changes))
@@ -229,7 +229,7 @@ def test_a_stream_goes_on_anywhere_and_with_any_number_of_readers(corpus):
 def test_two_processes_read_what_one_of_twice_the_batch_reads(corpus):
     whole = reader(corpus).batch(1)
     for rank in range(2):
-        part = reader(corpus, images=2, rank=rank, world_size=2).batch(1)
+        part = reader(corpus, batch_size=2, rank=rank, world_size=2).batch(1)
         torch.testing.assert_close(part.images, whole.images[2 * rank : 2 * rank + 2], rtol=0, atol=0)
         torch.testing.assert_close(part.points, whole.points[2 * rank : 2 * rank + 2], rtol=0, atol=0)
 
@@ -238,8 +238,8 @@ def test_sets_are_drawn_from_in_turn_and_each_is_dealt_out_whole(corpus):
     """Six images beside three: of 12 draws from both, every image of the first comes once, of the second twice."""
     whole = SemanticTransform(64, 1.0, 1.0, 96, heavy=False)
     both = [open_instances([corpus], split) for split in ("train", "val")]
-    batch = reader(corpus, sets=both, transform=whole, images=12).batch(0)
-    alone = [reader(corpus, sets=[items], transform=whole, images=6).batch(0) for items in both]
+    batch = reader(corpus, sets=both, transform=whole, batch_size=12).batch(0)
+    alone = [reader(corpus, sets=[items], transform=whole, batch_size=6).batch(0) for items in both]
     areas = lambda images: sorted(int((image > 0).sum()) for image in images)
     first, second = batch.classes[::2], batch.classes[1::2]
     assert areas(first) == areas(alone[0].classes)

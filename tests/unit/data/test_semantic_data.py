@@ -1,4 +1,4 @@
-"""Training images of VOC and SBD, their augmentation, and the stream, the same for any readers and processes."""
+"""Training images of VOC and SBD, their augmentation, and the stream, whatever the workers and processes."""
 
 from itertools import islice
 from pathlib import Path
@@ -121,7 +121,7 @@ def test_the_colours_of_heavy():
 
 
 def reader(root: Path, **changes: int) -> SemanticReader:
-    settings = {"frames": voc2012(root, "train"), "classes": 4, "transform": LIGHT, "images": 2, "seed": 0}
+    settings = {"frames": voc2012(root, "train"), "classes": 4, "transform": LIGHT, "batch_size": 2, "seed": 0}
     return SemanticReader(**(settings | changes))
 
 
@@ -129,7 +129,7 @@ def same(first: SemanticBatch, second: SemanticBatch) -> bool:
     return torch.equal(first.images, second.images) and torch.equal(first.labels, second.labels)
 
 
-def test_a_resumed_stream_goes_on_as_the_first_with_any_number_of_readers(root: Path):
+def test_a_resumed_stream_goes_on_as_the_first_with_any_number_of_workers(root: Path):
     whole = list(islice(reader(root).batches(0, 0), 6))
     for batch, resumed in zip(whole[3:], reader(root).batches(0, 3), strict=False):
         assert same(batch, resumed)
@@ -139,8 +139,8 @@ def test_a_resumed_stream_goes_on_as_the_first_with_any_number_of_readers(root: 
 
 
 def test_two_processes_read_what_one_would(root: Path):
-    one = reader(root, images=4).batch(3)
-    parts = [reader(root, images=2, rank=rank, world_size=2).batch(3) for rank in range(2)]
+    one = reader(root, batch_size=4).batch(3)
+    parts = [reader(root, batch_size=2, rank=rank, world_size=2).batch(3) for rank in range(2)]
     assert torch.equal(one.images, torch.cat([part.images for part in parts]))
 
 
@@ -153,9 +153,9 @@ def test_every_epoch_deals_every_item_once_in_another_order():
 
 def test_a_damaged_image_is_named_also_from_a_reader_process(root: Path):
     (root / "JPEGImages/train3.jpg").write_bytes(b"nothing")
-    for readers in (0, 1):
+    for num_workers in (0, 1):
         with pytest.raises(UserError, match=r"train3\.jpg: not a readable image"):
-            list(islice(reader(root, images=5).batches(readers, 0), 1))
+            list(islice(reader(root, batch_size=5).batches(num_workers, 0), 1))
     write_image(root, "train3", labels_of(3))
     frame = voc2012(root, "train")[3]
     write_labels(frame.truth, np.zeros((9, 9), np.uint8))
