@@ -17,6 +17,7 @@ from clips import encode, encode_sound, numbered_picture, with_blank_samples
 from PIL import Image
 from privileges import permission_bits_bind
 from projects import REPOSITORY
+from waiting import wait_for
 
 from amd.config import Ingest, Shard, load_params
 from amd.data.ingest.examine import Limits, examine
@@ -298,19 +299,11 @@ def test_processes_end_with_a_killed_parent(tmp_path):
     parent = subprocess.Popen(
         [sys.executable, script, marks, REPOSITORY / "tests/support", Path(__file__).parent], cwd=REPOSITORY
     )
-    child = int(wait_for(lambda: next(marks.iterdir(), None)).name)
+    wait_for(lambda: any(marks.iterdir()), 20)
+    (mark,) = marks.iterdir()
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    assert wait_for(lambda: not is_running(child))
-
-
-def wait_for(condition, seconds: float = 20.0):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if result := condition():
-            return result
-        time.sleep(0.05)
-    pytest.fail("it did not happen")
+    wait_for(lambda: not is_running(int(mark.name)), 20)
 
 
 def is_running(process: int) -> bool:

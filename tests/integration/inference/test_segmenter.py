@@ -498,15 +498,10 @@ def test_a_photo_is_segmented_as_it_is_displayed(name: str, orientation: int, ch
     assert read_mask(folder / "masks/photo.png").shape == (32, 64)
     overlay, mask = np.array(Image.open(folder / "overlay.png")), read_mask(folder / "masks/photo.png")
     assert corners(np.where(mask[..., None], cornered_picture(64, 32), overlay)) == "RGBW"
-    expected = segmented_alone(cornered_picture(64, 32), checkpoint)
+    expected = probabilities(checkpoint, cornered_picture(64, 32)).argmax(0) == SEGMENT
     assert (read_mask(folder / "masks/photo.png") == expected).mean() > 0.97  # JPEG's own differences
     (raw,) = run(path, checkpoint, tmp_path / "raw", raw_orientation=True)
     assert (raw["width"], raw["height"]) == ((32, 64) if orientation in (6, 8) else (64, 32))
-
-
-def segmented_alone(image: np.ndarray, checkpoint: Path) -> np.ndarray:
-    model, info = open_model(checkpoint)
-    return soft_masks(model, torch.from_numpy(image), info.short_edge).argmax(0).numpy() == SEGMENT
 
 
 def test_a_real_photo_lies_as_it_is_displayed(cases: Path, checkpoint: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from registering import champion, make_checkpoint, put, scores, user_error
+from registering import champion, put, scores, user_error
 
 from amd.registry import promotion
 from amd.registry.gates import J_ADAPTED
@@ -15,11 +15,6 @@ from amd.registry.ledger import Entry, Ledger, Page
 from amd.registry.listing import print_history
 from amd.registry.promotion import promote, rollback
 from amd.runtime.tracking import connect
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("models") / "amd.safetensors", seed=0)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,7 +18,7 @@ from mlflow.pyfunc import PyFuncModel
 from packaging.requirements import Requirement
 from PIL import Image
 from projects import REPOSITORY
-from registering import expected, images, make_checkpoint, put, scores
+from registering import expected, images, put, scores
 
 import amd
 from amd.data.benchmarks.davis import Sequence, davis2016
@@ -30,11 +30,6 @@ from amd.models.loading import open_model
 from amd.registry.packaging import copy_travelling_code, save_pyfunc
 from amd.registry.pyfunc import REQUIREMENTS
 from amd.runtime.registered import pull_pyfunc
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("models") / "amd.safetensors", seed=0)
 
 
 @pytest.fixture(scope="module")

@@ -27,11 +27,6 @@ from stages import register as register_stage
 from stages import run_stage
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("models") / "amd.safetensors", seed=0)
-
-
 def test_the_champion_moves_only_through_the_gates(store: Path, checkpoint: Path):
     first = put("moves", checkpoint, scores(0.60, 0.70))
     assert (first.promoted, champion("moves"), first.uri) == (True, "1", "models:/moves/1")

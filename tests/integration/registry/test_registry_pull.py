@@ -20,11 +20,6 @@ from amd.runtime.registered import pull, pull_pyfunc
 from amd.runtime.tracking import connect
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("models") / "amd.safetensors", seed=0)
-
-
 def test_pull_gives_the_checkpoint_back(store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     put("pulled", checkpoint, scores(0.6, 0.7))
     second = make_checkpoint(tmp_path / "second.safetensors", seed=5)

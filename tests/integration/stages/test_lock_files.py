@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from adapt_project import REPOSITORY
 from dvc.repo import Repo
+from projects import REPOSITORY, init_dvc
 
 from stages.lock_files import keep_lock_files, lock_files, mend
 from stages.project import open_project
@@ -45,9 +45,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DVC project of two stages as the current folder, its first one done."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    for command in (["git", "init", "-q"], [*DVC, "init", "-q"]):
-        subprocess.run(command, check=True)
-    Path("dvc.yaml").write_text(STAGES)
+    init_dvc(STAGES)
     assert repro("first").returncode == 0
     return tmp_path
 

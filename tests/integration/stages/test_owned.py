@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from adapt_project import REPOSITORY
+from projects import REPOSITORY, init_dvc
 
 from amd.runtime.errors import UserError
 from stages.owned import at_work
@@ -32,9 +32,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DVC project of two stages, which have run, as the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    for command in (["git", "init", "-q"], [*DVC, "init", "-q"]):
-        subprocess.run(command, check=True)
-    Path("dvc.yaml").write_text(STAGES)
+    init_dvc(STAGES)
     Path("params.yaml").write_text("value: 1\n")
     subprocess.run([*DVC, "repro", "-q"], check=True)
     return tmp_path

@@ -4,7 +4,6 @@ import argparse
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from projects import REPOSITORY
-from ruamel.yaml import YAML
+from projects import REPOSITORY, write_params
 from safetensors import safe_open
 from torch import Tensor, nn
+from trainings import command, environment, run
 
 from amd.config import Embedding, InstanceCorpus, load_params
 from amd.data.benchmarks.instances import open_instances
@@ -46,45 +45,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny images with instances, and the params.yaml of a tiny training."""
     folder = tmp_path_factory.mktemp("project")
     make_instance_corpus(folder / "instances", CORPUS)
-    write_params(folder, folder / "params.yaml", {})
+    params_of(folder, folder / "params.yaml")
     return folder
 
 
-def write_params(project: Path, path: Path, changes: dict) -> Path:
-    yaml = YAML(typ="safe")
-    tree = yaml.load(REPOSITORY / "params.yaml")
-    tree["embedding"] |= {"data": [str(project / "instances")]} | TINY | changes
-    with path.open("w") as file:
-        yaml.dump(tree, file)
-    return path
-
-
-def command(out: Path, params: Path, processes: int = 1) -> list[str]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return [
-        sys.executable, *(torchrun if processes > 1 else []), "-m", "amd.training", "embedding",
-        "--params", str(params), "--state", str(out / "state.safetensors"),
-        "--out", str(out / "model.safetensors"), "--history", str(out / "history.json"),
-    ]  # fmt: skip
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-
-
-def run(out: Path, params: Path, processes: int = 1) -> dict:
-    out.mkdir(exist_ok=True)
-    result = subprocess.run(
-        command(out, params, processes), env=environment(), capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    return read_json(out / "history.json")
+def params_of(project: Path, path: Path, **changes: object) -> Path:
+    return write_params(path, {"embedding": {"data": [str(project / "instances")]} | TINY | changes})
 
 
 @pytest.fixture(scope="module")
 def undisturbed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed")
-    run(out, project / "params.yaml")
+    run("embedding", project / "params.yaml", out)
     return out
 
 
@@ -118,7 +90,7 @@ def test_the_checkpoint_says_what_it_is_and_what_it_learned_from(project, undist
 
 def test_killed_it_goes_on_as_if_nothing_had_happened(project, undisturbed, tmp_path):
     process = subprocess.Popen(
-        command(tmp_path, project / "params.yaml"),
+        command("embedding", project / "params.yaml", tmp_path),
         env=environment(),
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -132,7 +104,7 @@ def test_killed_it_goes_on_as_if_nothing_had_happened(project, undisturbed, tmp_
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "model.safetensors").exists()
-    run(tmp_path, project / "params.yaml")
+    run("embedding", project / "params.yaml", tmp_path)
     with (
         safe_open(tmp_path / "model.safetensors", "pt") as ours,
         safe_open(undisturbed / "model.safetensors", "pt") as theirs,
@@ -143,9 +115,9 @@ def test_killed_it_goes_on_as_if_nothing_had_happened(project, undisturbed, tmp_
 
 def test_two_processes_train_as_one_with_the_whole_batch(project, tmp_path):
     few = {"iterations": 3, "log_every": 1, "learning_rate": 1.0e-4}
-    one = run(tmp_path / "one", write_params(project, tmp_path / "one.yaml", few))
-    halved = write_params(project, tmp_path / "two.yaml", few | {"batch_size": 2, "processes": 2})
-    two = run(tmp_path / "two", halved, processes=2)
+    one = run("embedding", params_of(project, tmp_path / "one.yaml", **few), tmp_path / "one")
+    halved = params_of(project, tmp_path / "two.yaml", **few | {"batch_size": 2, "processes": 2})
+    two = run("embedding", halved, tmp_path / "two", processes=2)
     for ours, theirs in zip(two["curve"], one["curve"], strict=True):
         assert abs(ours["loss"] - theirs["loss"]) < 2e-3 * theirs["loss"]
         assert abs(ours["pair_loss"] - theirs["pair_loss"]) < 2e-3 * theirs["pair_loss"]
@@ -153,7 +125,7 @@ def test_two_processes_train_as_one_with_the_whole_batch(project, tmp_path):
 
 def test_a_training_belongs_to_its_data_start_and_parameters(project, tmp_path):
     def key(**changes) -> list:
-        settings = load_params(write_params(project, tmp_path / "params.yaml", changes)).embedding
+        settings = load_params(params_of(project, tmp_path / "params.yaml", **changes)).embedding
         return made_from(settings, start_file(settings.start, "embedding.start"))
 
     torch.manual_seed(0)
@@ -168,7 +140,7 @@ def test_a_training_belongs_to_its_data_start_and_parameters(project, tmp_path):
 
 
 def test_a_missing_data_folder_is_named(project, tmp_path):
-    params = load_params(write_params(project, tmp_path / "params.yaml", {"data": [str(tmp_path / "nowhere")]}))
+    params = load_params(params_of(project, tmp_path / "params.yaml", data=[str(tmp_path / "nowhere")]))
     with pytest.raises(UserError, match=r"nowhere/ImageSets/Segmentation/train\.txt: no such list; embedding\.data"):
         made_from(params.embedding)
     with pytest.raises(UserError, match="nowhere: no such folder"):

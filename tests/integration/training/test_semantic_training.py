@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from projects import REPOSITORY
-from ruamel.yaml import YAML
+from projects import write_params
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as F
+from trainings import command, environment, run
 from voc import CLASSES, write_voc
 
 from amd.models.amd import AMD, Architecture
@@ -22,7 +22,6 @@ from amd.models.loading import open_as, open_model, start_backbone
 from amd.models.resnet import make_backbone
 from amd.models.semantic import SemanticArchitecture, SemanticInfo, SemanticNetwork
 from amd.runtime.errors import UserError
-from amd.runtime.files import read_json
 from amd.training.__main__ import main
 from amd.training.semantic import semantic_loss
 
@@ -114,45 +113,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny dataset and a parameter file for it."""
     folder = tmp_path_factory.mktemp("semantic")
     write_voc(folder / "VOC2012")
-    write_params(folder, {})
+    params_of(folder)
     return folder
 
 
-def write_params(folder: Path, changes: dict) -> Path:
-    yaml = YAML(typ="safe")
-    tree = yaml.load(REPOSITORY / "params.yaml")
-    tree["model"] |= {"dropout": 0.0}
-    tree["semantic"] |= SETTINGS | {"root": str(folder / "VOC2012")} | changes
-    path = folder / "params.yaml"
-    with path.open("w") as file:
-        yaml.dump(tree, file)
-    return path
-
-
-def command(params: Path, out: Path, *more: str, processes: int = 1) -> list[str]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return [
-        sys.executable, *(torchrun if processes > 1 else []), "-m", "amd.training", "semantic", "--params", str(params),
-        "--state", str(out / "state.safetensors"), "--out", str(out / "model.safetensors"),
-        "--history", str(out / "history.json"), *more,
-    ]  # fmt: skip
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-
-
-def run(params: Path, out: Path, *more: str, processes: int = 1) -> list[dict]:
-    out.mkdir(exist_ok=True)
-    words = command(params, out, *more, processes=processes)
-    result = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return read_json(out / "history.json")["curve"]
+def params_of(folder: Path, **changes: object) -> Path:
+    settings = SETTINGS | {"root": str(folder / "VOC2012")} | changes
+    return write_params(folder / "params.yaml", {"model": {"dropout": 0.0}, "semantic": settings})
 
 
 @pytest.fixture(scope="module")
 def undisturbed(project: Path) -> list[dict]:
-    return run(project / "params.yaml", project / "undisturbed", "--augmentation", "heavy")
+    return run("semantic", project / "params.yaml", project / "undisturbed", "--augmentation", "heavy")["curve"]
 
 
 def test_it_learns_by_the_papers_schedule(project: Path, undisturbed: list[dict]):
@@ -166,7 +138,7 @@ def test_it_learns_by_the_papers_schedule(project: Path, undisturbed: list[dict]
 def test_killed_it_goes_on_as_if_nothing_had_happened(project: Path, undisturbed: list[dict]):
     out = project / "killed"
     out.mkdir()
-    words = command(project / "params.yaml", out, "--augmentation", "heavy")
+    words = command("semantic", project / "params.yaml", out, "--augmentation", "heavy")
     process = subprocess.Popen(words, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
     while not (out / "state.safetensors").exists():
@@ -177,22 +149,22 @@ def test_killed_it_goes_on_as_if_nothing_had_happened(project: Path, undisturbed
     process.wait()
     with safe_open(out / "state.safetensors", framework="pt") as file:
         assert any(name.endswith("momentum_buffer") for name in file.keys())  # noqa: SIM118 - not a dict
-    assert [row["loss"] for row in run(project / "params.yaml", out, "--augmentation", "heavy")] == [
-        row["loss"] for row in undisturbed
-    ]
+    resumed = run("semantic", project / "params.yaml", out, "--augmentation", "heavy")["curve"]
+    assert [row["loss"] for row in resumed] == [row["loss"] for row in undisturbed]
 
 
 def test_two_processes_train_as_one_with_the_whole_batch(project: Path, tmp_path: Path):
     tmp_path.joinpath("VOC2012").symlink_to(project / "VOC2012")
     changes = {"iterations": 3, "learning_rate": 0.001}
-    one = run(write_params(tmp_path, changes | {"batch_size": 4}), tmp_path / "one")
-    two = run(write_params(tmp_path, changes | {"batch_size": 2}), tmp_path / "two", processes=2)
+    one = run("semantic", params_of(tmp_path, **changes, batch_size=4), tmp_path / "one")["curve"]
+    halved = params_of(tmp_path, **changes, batch_size=2)
+    two = run("semantic", halved, tmp_path / "two", processes=2)["curve"]
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-4)
 
 
 def test_a_missing_dataset_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
     for root, message in ((None, "semantic.root is empty"), (str(tmp_path), "not Pascal VOC 2012")):
-        words = command(write_params(tmp_path, {"root": root}), tmp_path)
+        words = command("semantic", params_of(tmp_path, root=root), tmp_path)
         monkeypatch.setattr(sys, "argv", words[2:])
         with pytest.raises(SystemExit) as stop:
             main()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from projects import REPOSITORY
-from ruamel.yaml import YAML
+from projects import write_params
 from torch import nn
+from trainings import command, environment, run
 
 from amd.config import Params, load_params
 from amd.data.ingest.manifest import ingest
@@ -21,7 +21,6 @@ from amd.data.synthetic.clips import make_corpus
 from amd.models.loading import open_model
 from amd.models.precision import fastest_precision
 from amd.runtime.errors import UserError
-from amd.runtime.files import read_json
 from amd.training.distributed import Process, SyncBatchNorm2d, synchronise_batch_norm
 from amd.training.loop import NON_FINITE_LIMIT, TrainSettings, polynomial_decay, train
 
@@ -41,7 +40,7 @@ TINY = {
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny shards and the params.yaml that made them."""
     folder = tmp_path_factory.mktemp("project")
-    write_params(folder, {})
+    write_params(folder / "params.yaml", TINY)
     params = load_params(folder / "params.yaml")
     make_corpus(folder / "corpus", params.corpus)
     rows = ingest(folder / "corpus/train", params.ingest, params.shard)
@@ -49,39 +48,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_params(folder: Path, changes: dict[str, dict]) -> Path:
-    yaml = YAML(typ="safe")
-    tree = yaml.load(REPOSITORY / "params.yaml")
-    for section in (TINY, changes):
-        for name, values in section.items():
-            tree[name] |= values
-    path = folder / "params.yaml"
-    with path.open("w") as file:
-        yaml.dump(tree, file)
-    return path
-
-
-def command(project: Path, out: Path, params: Path, processes: int = 1) -> list[str]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return [
-        sys.executable, *(torchrun if processes > 1 else []), "-m", "amd.training", "pretrain",
-        "--params", str(params), "--index", str(project / "shards/index.parquet"),
-        "--state", str(out / "state.safetensors"), "--out", str(out / "model.safetensors"),
-        "--history", str(out / "history.json"),
-    ]  # fmt: skip
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-
-
-def run(project: Path, out: Path, params: Path, processes: int = 1) -> dict:
-    out.mkdir(exist_ok=True)
-    result = subprocess.run(
-        command(project, out, params, processes), env=environment(), capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    return read_json(out / "history.json")
+def shards(project: Path) -> tuple[str, str]:
+    return "--index", str(project / "shards/index.parquet")
 
 
 def losses(history: dict) -> list[float]:
@@ -91,7 +59,7 @@ def losses(history: dict) -> list[float]:
 @pytest.fixture(scope="module")
 def undisturbed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     out = tmp_path_factory.mktemp("undisturbed")
-    return run(project, out, project / "params.yaml"), out
+    return run("pretrain", project / "params.yaml", out, *shards(project)), out
 
 
 def test_it_learns_and_says_how(undisturbed):
@@ -111,13 +79,16 @@ def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(project, und
     params = project / "params.yaml"
     for checkpoint in range(1, 3):
         process = subprocess.Popen(
-            command(project, tmp_path, params), env=environment(), stderr=subprocess.DEVNULL, start_new_session=True
+            command("pretrain", params, tmp_path, *shards(project)),
+            env=environment(),
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         wait_for_checkpoint(tmp_path / "state.safetensors", process, checkpoint * 3)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert not (tmp_path / "model.safetensors").exists()
-    history = run(project, tmp_path, params)
+    history = run("pretrain", params, tmp_path, *shards(project))
     assert losses(history) == losses(undisturbed[0])
     ours, theirs = (
         open_model(tmp_path / "model.safetensors")[0],
@@ -129,7 +100,9 @@ def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(project, und
 
 def test_a_signal_saves_and_says_how_to_go_on(project, tmp_path):
     params = project / "params.yaml"
-    process = subprocess.Popen(command(project, tmp_path, params), env=environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("pretrain", params, tmp_path, *shards(project)), env=environment(), stderr=subprocess.PIPE, text=True
+    )
     wait_for_checkpoint(tmp_path / "state.safetensors", process, 3)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
@@ -212,8 +185,9 @@ with join_processes("cpu") as process:
 
 
 def test_two_processes_train(project, tmp_path):
-    params = write_params(tmp_path, {"pretrain": {"iterations": 3, "processes": 2, "batch_size": 1}})
-    history = run(project, tmp_path / "two", params, processes=2)
+    changes = {"iterations": 3, "processes": 2, "batch_size": 1}
+    params = write_params(tmp_path / "params.yaml", TINY, {"pretrain": changes})
+    history = run("pretrain", params, tmp_path / "two", *shards(project), processes=2)
     assert history["iterations"] == 3
     open_model(tmp_path / "two/model.safetensors")
 
@@ -298,7 +272,7 @@ def test_precision_is_chosen_by_the_machine():
 
 
 def test_the_curve_is_the_same_for_the_same_seed_and_another_for_another(project, undisturbed, tmp_path):
-    changed = write_params(tmp_path, {"pretrain": {"seed": 1}})
-    assert losses(run(project, tmp_path / "other", changed))[0] != losses(undisturbed[0])[0]
+    changed = write_params(tmp_path / "params.yaml", TINY, {"pretrain": {"seed": 1}})
+    assert losses(run("pretrain", changed, tmp_path / "other", *shards(project)))[0] != losses(undisturbed[0])[0]
     same: Params = load_params(project / "params.yaml")
     assert same.pretrain.seed == 0

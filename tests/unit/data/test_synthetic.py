@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import av
@@ -14,6 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 from projects import REPOSITORY
+from waiting import wait_for
 
 from amd.config import Corpus
 from amd.data.synthetic import drawing, scenes, shapes
@@ -238,18 +238,11 @@ def test_interrupted_corpus_leaves_the_old_one_and_no_process(tmp_path, kill):
     )
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     run = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL)
-    wait_for(lambda: any(tmp_path.glob(".corpus.*.part/train/*.mp4")))
+    wait_for(lambda: any(tmp_path.glob(".corpus.*.part/train/*.mp4")), 30)
     children = psutil.Process(run.pid).children(recursive=True)
     run.send_signal(kill)
     assert run.wait(timeout=20) != 0
     assert [path.name for path in target.iterdir()] == ["old"]
-    wait_for(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+    wait_for(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), 30)
     if kill == signal.SIGINT:
         assert not list(tmp_path.glob(".corpus.*"))
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
