@@ -21,7 +21,7 @@ from stages.owned import at_work, require_owned, this_command
 from stages.project import open_project, require_own_store
 
 if TYPE_CHECKING:
-    from amd.runtime.tracking import Run
+    from amd.runtime.tracking import About, Run
 
 LOCK = Path("dvc.lock")
 FOLDERS = ("data", "models", "metrics", "report")  # that stages write files to; larger trees clean themselves
@@ -37,7 +37,7 @@ def run_stage(name: str, body: Callable[[Params, "Run"], None], keeps: bool = Fa
     """
     require_own_store()
     from amd.config import params_hash
-    from amd.runtime.tracking import stage_run  # here: the stages' worker processes import this module too
+    from amd.runtime.tracking import LINEAGE_NAME, stage_run  # here: the stages' workers import this module too
 
     keep_freed_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -49,17 +49,28 @@ def run_stage(name: str, body: Callable[[Params, "Run"], None], keeps: bool = Fa
             print("".join(f"{line}\n" for line in require_owned(project, this_command())), end="")
     params = load_params()
     lock = sha256(LOCK) if LOCK.exists() else None
+    hashes = {"params.sha256": params_hash(params)}
     for folder in FOLDERS:
         remove_half_written(Path(folder))
     with (
         system_errors(),
         at_work(this_command(), emptied),
-        logged(name, params=params_hash(params), dvc_lock=lock),
-        stage_run(name, params.model_dump(by_alias=True), input_tags(params)) as run,
+        logged(name, params=hashes["params.sha256"], dvc_lock=lock),
+        stage_run(name, params.model_dump(by_alias=True), hashes, lambda: _about(params)) as run,
     ):
         event("tracked", mlflow_run=run.id)
+        run.json(input_tags(params), LINEAGE_NAME)
         keep_lock_files()
         body(params, run)
+
+
+def _about(params: Params) -> "About":
+    """The pipeline's run as people see it: the profile that is nearest, and what differs from the defaults."""
+    from amd.config.profiles import differences, load_profile, nearest_profile
+    from amd.runtime.tracking import About
+
+    name, changed = nearest_profile(params)
+    return About(f"{name}, {changed} changed" if changed else name, differences(params, load_profile("quickstart")))
 
 
 def input_tags(params: Params) -> dict[str, str]:

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-
 from amd.config import Params
 from amd.data.benchmarks.davis import Sequence, open_benchmark
 from amd.data.benchmarks.predictions import masks_folder
@@ -24,14 +22,14 @@ from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, write_json
 from amd.runtime.progress import progress
 from amd.runtime.tracking import Run
-from stages import run_stage
+from stages import locked_hashes, run_stage
 from stages.evaluate_vos import PREDICTIONS
 
 OUT = Path("report/report.html")
 SCORES, SUMMARY = Path("metrics/scores.json"), Path("metrics/summary.json")  # for `dvc plots` and `dvc metrics`
 CHECKPOINT = Path("models/amd.safetensors")
 PICTURED = 20  # sequences: keeps the file below 10 MB
-LINEAGE = ("git.", "params.", "version.", "dvc.")
+LINEAGE = ("git.", "params.", "version.")
 
 HEADLINES = {  # of `dvc metrics show`: where each number is
     "loss": ("pretrain.json", "loss"),
@@ -75,7 +73,9 @@ def main(params: Params, run: Run) -> None:
         ),
     )
     write_json(SCORES, score_rows(vos))
-    write_json(SUMMARY, summary(Path("metrics")))
+    headlines = summary(Path("metrics"))
+    write_json(SUMMARY, headlines)
+    run.parent().metrics(headlines)
     run.artifact(OUT)
     print(f"report: {OUT}, {OUT.stat().st_size / 1e6:.1f} MB")
 
@@ -107,14 +107,14 @@ def if_there(path: str, read: Callable[[Path], Content]) -> Content | None:
 
 
 def lineage(run: Run) -> dict[str, str]:
-    """Where the run came from: the tags of the pipeline's run and of this stage's."""
-    tags = run.client.get_run(run.id).data.tags
-    parent = tags.get(MLFLOW_PARENT_RUN_ID, run.id)
-    tags = run.client.get_run(parent).data.tags | tags
+    """Where the run came from: tags of the pipeline's run and of this stage's, and the hashes of its files."""
+    parent = run.parent()
+    tags = {**run.client.get_run(parent.id).data.tags, **run.client.get_run(run.id).data.tags}
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "mlflow.parent_run": parent,
+        "mlflow.parent_run": parent.id,
         **{key: value for key, value in sorted(tags.items()) if key.startswith(LINEAGE)},
+        **{f"dvc.{path}": value for path, value in sorted(locked_hashes().items())},
     }
 
 

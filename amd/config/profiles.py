@@ -64,6 +64,24 @@ def load_profile(name: str) -> Params:
     return parse_params(profile_text(name), f"profile {name}")
 
 
+def differences(params: Params, other: Params) -> dict[str, Any]:
+    """What `params` says otherwise than `other`, by `section.key`."""
+    ours, theirs = params.model_dump(by_alias=True), other.model_dump(by_alias=True)
+    return {
+        f"{section}.{key}": value
+        for section, values in ours.items()
+        for key, value in values.items()
+        if value != theirs[section][key]
+    }
+
+
+def nearest_profile(params: Params) -> tuple[str, int]:
+    """The profile that differs least, and in how many values; the first of equals."""
+    counts = {name: len(differences(params, load_profile(name))) for name in PROFILES}
+    name = min(counts, key=lambda each: counts[each])
+    return name, counts[name]
+
+
 def local_params() -> Params:
     """The parameters of ./params.yaml; those of the quickstart where there is none."""
     return load_params() if DEFAULT_PATH.exists() else load_profile("quickstart")

@@ -122,11 +122,16 @@ def write_deep(path: Path | str, values: np.ndarray) -> None:
 
 
 def _write_png(path: Path | str, pixels: np.ndarray, palette: bytes | None = None) -> None:
+    write_bytes(path, encode_png(pixels, palette))
+
+
+def encode_png(pixels: np.ndarray, palette: bytes | None = None) -> bytes:
+    """The bytes of a PNG of pixels uint8 or uint16 H,W, or uint8 H,W,3 or H,W,4."""
     buffer, image = io.BytesIO(), Image.fromarray(pixels)
     if palette is not None:
         image.putpalette(palette)
     image.save(buffer, format="PNG")
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _decode(path: Path | str, convert: Callable[[Image.Image], Result]) -> Result:

@@ -76,6 +76,10 @@ class AmdMethod:
 
 def open_amd(model_uri: str, adapt: int | None, segment: int | None, device: str) -> AmdMethod:
     """The method with the model that `model_uri` names; `adapt` and `segment` as of amd.inference.methods."""
-    model, info = open_as(AMD, model_uri, device)
+    return amd_method(*open_as(AMD, model_uri, device), adapt, segment)
+
+
+def amd_method(model: AMD, info: ModelInfo, adapt: int | None = None, segment: int | None = None) -> AmdMethod:
+    """The method with a model that is open."""
     settings = adaptation_settings(info, adapt) if adapt else None
     return AmdMethod(model, info, object_segment(info, segment), settings, weights_hash(model))

@@ -61,6 +61,7 @@ class Video:
     notes: list[str] = field(default_factory=list)  # what a user should know of the masks
     damage: str = ""  # why no more frames decode
     flaws: Flaws = field(default_factory=Flaws)  # lost frames, and frames of another size
+    quiet: bool = False  # no progress line
     _begun: bool = False  # whether the frames were read before
 
     def frames(self, phase: str) -> Iterator[Frame]:
@@ -69,7 +70,7 @@ class Video:
         with closing(read_frames(self.source)) as decoded:
             label = f"{self.source.video_id} {phase}"
             total = self.promised if self.span.is_whole else None
-            for frame in progress(self.span.of(self._good(decoded)), label, total, "frames"):
+            for frame in progress(self.span.of(self._good(decoded)), label, total, "frames", self.quiet):
                 found = True
                 yield frame
         if not found:

@@ -12,12 +12,14 @@ from amd.models.embedding import EmbeddingInfo, EmbeddingNetwork
 from amd.models.loading import open_as
 from amd.registry.gates import BENCHMARK_TAG, PAIR_ACCURACY_TAG, judge_embedding
 from amd.registry.promotion import promote_version, verdict_tags
-from amd.registry.registration import Registration, ensure_model, lineage_tags, log_pyfunc
+from amd.registry.registration import Registration, create_version, ensure_model, lineage_tags, log_pyfunc
+from amd.registry.signature import EMBEDDING
+from amd.registry.tracked import log_data, log_model_metrics, training_data
 from amd.runtime.errors import UserError
 from amd.runtime.files import sha256
 from amd.runtime.receipts import fingerprint
 from amd.runtime.registered import CHAMPION, CHECKPOINT_TAG, MAX_DROP_TAG, SEED_TAG, aliases_of
-from amd.runtime.tracking import Run, as_default
+from amd.runtime.tracking import Run
 
 DESCRIPTION = "Instance embedding learnt from images with instance masks (Instance Embedding Transfer)."
 SUPERVISION_TAG = "supervision"
@@ -56,11 +58,10 @@ def register_embedding(checkpoint: Path, name: str, max_drop: float, run: Run) -
         CHECKPOINT_TAG: sha256(checkpoint),
     }
     card = embedding_card(name, info, verdict.reason)
-    model_id = log_pyfunc(run, checkpoint, card, info.scores, name)
-    with as_default(client):
-        version = client.create_model_version(
-            name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
-        )
+    model_id = log_pyfunc(run, checkpoint, card, info.scores, name, EMBEDDING)
+    log_data(run, *(training_data(root, fingerprint([root, found]), found) for root, found in _sets(info).items()))
+    log_model_metrics(run, model_id, next(iter(info.scores.values())))
+    version = create_version(run, name, model_id, tags, card)
     entry, verdict = promote_version(client, version, "the stage embedding_register")
     return Registration(name, str(version.version), entry is not None, verdict.reason)
 
@@ -92,6 +93,11 @@ def _evidence(info: EmbeddingInfo) -> dict[str, str]:
         BENCHMARK_TAG: fingerprint([root, first["images"], first["protocol"]]),
         SUPERVISION_TAG: json.dumps(info.supervision, sort_keys=True),
     }
+
+
+def _sets(info: EmbeddingInfo) -> dict[str, Any]:
+    """The folders of images that it learned from, with what was found in each."""
+    return info.supervision.get("sets", {})
 
 
 def _supervision(supervision: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ champion. Lines are kept to WIDTH.
 import tempfile
 import textwrap
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -33,7 +34,7 @@ from amd.runtime.registered import (
     our_versions,
     versions_of,
 )
-from amd.runtime.tracking import connect
+from amd.runtime.tracking import LINEAGE_NAME, connect
 
 HEADS = ("version", "alias", "J", "adapted", "loss", "gates", "seed", "videos", "data", "run", "commit", "registered")
 NOTHING = "-"  # for what is not known
@@ -172,10 +173,17 @@ def _scores(client: MlflowClient, version: ModelVersion, prediction: str) -> dic
 def _facts(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, str], dict[str, str]]:
     """The parameters, and what tells the data and the code, of the run that registered a version."""
     try:
-        run = client.get_run(cast(str, version.run_id)).data
+        run = client.get_run(cast(str, version.run_id))
     except MlflowException:  # it was deleted; the version is still good
         return {}, _tell(version.tags)
-    return run.params, _tell(run.tags | version.tags)
+    return run.data.params, _tell({**_lineage(client, run.info.run_id), **run.data.tags, **version.tags})
+
+
+def _lineage(client: MlflowClient, run_id: str) -> dict[str, str]:
+    """The hashes of the pipeline's files; empty for a run of before they were an artifact, which has them as tags."""
+    with tempfile.TemporaryDirectory() as folder, suppress(MlflowException, OSError, UserError):
+        return read_json(client.download_artifacts(run_id, LINEAGE_NAME, folder))
+    return {}
 
 
 def _tell(tags: Mapping[str, str]) -> dict[str, str]:

@@ -22,10 +22,10 @@ USE = """```python
 import mlflow  # MLFLOW_TRACKING_URI says where the registry is; this model needs its requirements.txt, no project
 
 model = mlflow.pyfunc.load_model("{uri}")
-result = model.predict(image)  # uint8 H,W,3 or B,H,W,3, or a list of images of any sizes
-result["mask"]  # uint8 B,H,W, 0 or 255
-result["soft"]  # float32 B,c,H,W
+result = model.predict(image, params={{"soft": True}})  # uint8 H,W,3 or B,H,W,3
+result["mask"], result["soft"]  # uint8 B,H,W, 0 or 255; float32 B,c,H,W
 ```
+Over HTTP (`mlflow models serve`): base64 of pictures or videos in, masks as base64 PNG out.
 With the project: `amd segment VIDEO --model {uri} --out DIR [--adapt 100]`"""
 
 LIMITS = """- One object mask per image: several objects become one, and a still object may not be found.

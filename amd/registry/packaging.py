@@ -3,7 +3,6 @@
 Input: a checkpoint. Output: a folder that `mlflow.pyfunc.load_model` takes where this project is not installed.
 """
 
-import logging
 import os
 import shutil
 import tempfile
@@ -11,17 +10,19 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import mlflow.pyfunc
-from mlflow.models import Model
+from mlflow.models import Model, ModelSignature
 
 from amd.registry import pyfunc
+from amd.registry.signature import SEGMENTER, example
 from amd.runtime.registered import CHECKPOINT_NAME
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it counts files, copied ones too
 
 
-def save_pyfunc(checkpoint: Path, folder: Path, description: Model | None = None) -> None:
+def save_pyfunc(
+    checkpoint: Path, folder: Path, description: Model | None = None, signature: ModelSignature = SEGMENTER
+) -> None:
     """Write the model that travels to a new folder: checkpoint, code, and the requirements as installed here."""
-    logging.getLogger("mlflow.pyfunc").setLevel(logging.ERROR)  # it misses a signature; sizes may differ on purpose
     with tempfile.TemporaryDirectory() as scratch:
         stage = Path(scratch)
         shutil.copyfile(checkpoint, stage / CHECKPOINT_NAME)
@@ -33,6 +34,8 @@ def save_pyfunc(checkpoint: Path, folder: Path, description: Model | None = None
             model_config={"device": "cpu"},
             pip_requirements=[_requirement(package) for package in pyfunc.REQUIREMENTS],
             mlflow_model=description,
+            signature=signature,
+            input_example=example(),
         )
 
 

@@ -1,13 +1,12 @@
 """The model that travels: what MLflow runs where this project is not installed ("models from code", no pickle).
 
-Input: one image uint8 H,W,3, a batch B,H,W,3, or a list of images of different sizes. Output: what
-amd.models.serving says of its kind, such as {"soft": float32 B,c,H,W, "mask": uint8 B,H,W, 0 or 255}; lists of arrays
-where sizes differ. The arrays are those of the project to the bit.
-
-MLflow copies this file into the model; beside it travel the checkpoint and this package.
-That one is imported aside: it neither uses nor disturbs an `amd` that is installed, or another version's.
+Input and output: as amd.inference.serving says; arrays are those of the project to the bit. MLflow copies this file
+into the model; beside it travel the checkpoint and this package. That one is imported aside: it neither uses nor
+disturbs an `amd` that is installed, or another version's.
 """
 
+import importlib
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,57 +15,48 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-REQUIREMENTS = ("filelock", "mlflow", "numpy", "safetensors", "torch")
+REQUIREMENTS = (
+    *("av", "filelock", "mlflow", "numpy", "opencv-python-headless", "pillow", "psutil", "pydantic", "safetensors"),
+    *("scipy", "simplejpeg", "torch", "tqdm"),
+)
+SERVING = "amd.inference.serving"
+
+
+class Refusal(MlflowException):
+    """A reason in one line that stays one: MLflow's server would put all of the input before it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "message" or "message" not in vars(self):
+            super().__setattr__(name, value)
 
 
 class ObjectSegmenter(PythonModel):
-    """Soft masks and the object's mask of images of any size, or their embeddings: as the checkpoint's kind is.
+    """Masks of images and videos, or embeddings of images: as the checkpoint's kind is.
 
     Runs on the CPU; `mlflow.pyfunc.load_model(uri, model_config={"device": "cuda"})` chooses another device.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the checkpoint with the code that came with it."""
+        """Read the checkpoint with the code that came with it, all of which is imported now."""
         with _travelling_package(context.artifacts["code"]):
-            from amd.models import serving
+            self._serving: Any = importlib.import_module(SERVING)
+            self._answers = self._serving.open_answers(context.artifacts["checkpoint"], context.model_config["device"])
 
-            self._answer = serving.answer_of(context.artifacts["checkpoint"], context.model_config["device"])
-        self._serving = serving
-
-    # np.ndarray stands for lists of arrays too: MLflow warns about any hint that says so.
-    def predict(self, model_input: np.ndarray) -> dict[str, Any]:  # type: ignore[override]  # MLflow takes it too
-        """Answers for one image, a batch, or a list; ValueError for anything else."""
-        answers = [self._answer(image) for image in as_images(model_input)]  # one by one: a batch changes no bit
-        return {name: _stacked([answer[name] for answer in answers]) for name in answers[0]}
-
-
-def _stacked(arrays: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
-    return np.stack(arrays) if len({array.shape for array in arrays}) == 1 else arrays
-
-
-def as_images(given: Any) -> list[np.ndarray]:
-    """One image, a batch or a list as a list of uint8 H,W,3; ValueError when it is none of them."""
-    if isinstance(given, np.ndarray) and given.ndim == 3:
-        given = given[None]
-    if not isinstance(given, np.ndarray | list | tuple) or len(given) == 0:
-        raise ValueError(f"an image H,W,3, a batch B,H,W,3 or a list of images is needed, not {_describe(given)}")
-    return [_as_image(image) for image in given]
-
-
-def _as_image(given: Any) -> np.ndarray:
-    """Whole numbers 0 to 255 of any type, since a batch that came as JSON is int64."""
-    image = np.asarray(given)
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(f"an image has shape H,W,3, not {_describe(image)}")
-    if not np.issubdtype(image.dtype, np.integer) or image.min() < 0 or image.max() > 255:
-        raise ValueError(f"an image has whole numbers from 0 to 255, not {_describe(image)}")
-    return np.array(image, dtype=np.uint8, order="C")
-
-
-def _describe(given: Any) -> str:
-    return f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else f"{type(given).__name__}"
+    # np.ndarray is what MLflow makes of lists and of a DataFrame's column, too.
+    def predict(self, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:  # type: ignore[override]
+        """The answer; Refusal, one line, for input that is none, and for what goes wrong with it."""
+        try:
+            return self._serving.answer(self._answers, model_input, params or {})
+        except self._serving.UserError as error:
+            raise Refusal(str(error), INVALID_PARAMETER_VALUE) from None
+        except Exception as error:  # of a decoder or the network on input that nobody vouches for
+            logging.getLogger(__name__).exception("a request failed")
+            line = " ".join(f"unexpected {type(error).__name__}: {error}".split())
+            raise Refusal(line[:500], INTERNAL_ERROR) from None
 
 
 @contextmanager

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.entities import Dataset, LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.models import Model, ModelSignature
 
 from amd import config as params
 from amd.models.amd import AMD
@@ -28,6 +27,8 @@ from amd.registry.gates import BENCHMARK_TAG, Evidence, gather_evidence, judge
 from amd.registry.model_card import MANIFEST_TAG, DataFacts, data_facts, model_card
 from amd.registry.packaging import save_pyfunc
 from amd.registry.promotion import champion_evidence, promote_version, verdict_tags
+from amd.registry.signature import SEGMENTER
+from amd.registry.tracked import log_data, log_model_metrics, show_registered, training_data
 from amd.runtime.errors import UserError
 from amd.runtime.files import sha256, write_json
 from amd.runtime.receipts import fingerprint
@@ -104,14 +105,30 @@ def register(
     if version is None:
         card = model_card(name, info, scores, verdict.reason, data, _trainings(client, name, evidence, tags))
         model_id = log_pyfunc(run, checkpoint, card, scores, name)
-        with as_default(client):
-            version = client.create_model_version(
-                name, f"models:/{model_id}", run.id, tags, description=card, model_id=model_id
-            )
+        log_data(run, _dataset(info.params, data))
+        log_model_metrics(run, model_id, {"loss": evidence.loss, **scores.get("summary", {})})
+        version = create_version(run, name, model_id, tags, card)
     entry, verdict = promote_version(client, version, "the register stage")
     if entry is None and verdict.passed:  # promoted by a run that was interrupted after it
         return Registration(name, str(version.version), True, version.tags[REASON_TAG])
     return Registration(name, str(version.version), entry is not None, verdict.reason)
+
+
+def create_version(run: Run, name: str, model_id: str, tags: Mapping[str, str], card: str) -> ModelVersion:
+    """Make the run's logged model a version of `name`."""
+    with as_default(run.client):
+        version = run.client.create_model_version(
+            name, f"models:/{model_id}", run.id, dict(tags), description=card, model_id=model_id
+        )
+    show_registered(run, version, model_id)
+    return version
+
+
+def _dataset(values: Mapping[str, Any], data: DataFacts | None) -> Dataset:
+    """The training videos as MLflow's dataset; without a manifest they have a name alone."""
+    name = values.get("data", {}).get("videos") or "built-in corpus"
+    profile = {} if data is None else {"videos": data.videos, "frames": data.frames, "hours": data.hours}
+    return training_data(name, data.manifest if data else fingerprint(name), profile)
 
 
 def _registered_before(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
@@ -146,9 +163,8 @@ def ensure_model(client: MlflowClient, name: str, description: str) -> None:
 
 def lineage_tags(run: Run, info: ModelInfo | EmbeddingInfo, data: DataFacts | None) -> dict[str, str]:
     """Where a version came from: the pipeline's run, its commit, parameters, data, architecture."""
-    tags = run.client.get_run(run.id).data.tags
-    pipeline = tags.get(MLFLOW_PARENT_RUN_ID, run.id)
-    tags = run.client.get_run(pipeline).data.tags | tags
+    pipeline = run.parent().id
+    tags = run.client.get_run(pipeline).data.tags | run.client.get_run(run.id).data.tags
     kept: dict[str, str] = {key: tags[key] for key in ("git.commit", "git.dirty", "params.sha256") if key in tags}
     kept |= {PIPELINE_RUN_TAG: pipeline, "architecture": json.dumps(info.architecture.to_dict())}
     kept |= {
@@ -169,14 +185,16 @@ def _trainings(client: MlflowClient, name: str, evidence: Evidence, tags: Mappin
     return found | {tags[SEED_TAG]: evidence}
 
 
-def log_pyfunc(run: Run, checkpoint: Path, card: str, scores: dict, name: str) -> str:
+def log_pyfunc(
+    run: Run, checkpoint: Path, card: str, scores: dict, name: str, signature: ModelSignature = SEGMENTER
+) -> str:
     """Store the pyfunc as a logged model of the run; its id. Through the client, past MLflow's global state."""
     experiment = run.client.get_run(run.id).info.experiment_id
     logged = run.client.create_logged_model(experiment, name, source_run_id=run.id, model_type="segmentation")
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         identity: dict[str, Any] = {"run_id": run.id, "model_id": logged.model_id, "model_uuid": logged.model_id}
-        save_pyfunc(checkpoint, model, Model(logged.artifact_location, **identity))
+        save_pyfunc(checkpoint, model, Model(logged.artifact_location, **identity), signature)
         (model / "model_card.md").write_text(card)
         write_json(model / SCORES_NAME, scores)
         run.client.log_model_artifacts(logged.model_id, str(model))

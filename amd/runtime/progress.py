@@ -9,7 +9,9 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], label: str, total: int | None = None, unit: str = "it") -> tqdm:
-    """Wrap `items` in a progress line on stderr; in a log file one line every 15 seconds."""
-    interval = 0.2 if sys.stderr.isatty() else 15.0
-    return tqdm(items, desc=label, total=total, unit=f" {unit}", mininterval=interval, dynamic_ncols=True)
+def progress(
+    items: Iterable[Item], label: str, total: int | None = None, unit: str = "it", quiet: bool = False
+) -> tqdm:
+    """Wrap `items` in a progress line on stderr, none when `quiet`; in a log file one line every 15 seconds."""
+    look = {"desc": label, "unit": f" {unit}", "dynamic_ncols": True, "disable": quiet}
+    return tqdm(items, total=total, mininterval=0.2 if sys.stderr.isatty() else 15.0, **look)

@@ -7,12 +7,10 @@ is MLFLOW_TRACKING_URI, or SQLite in the project's folder.
 
 import logging
 import os
-import platform
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path, file_lock
+from amd.runtime.lineage import SHORT, git_tags, source_tags, version_tags
 from amd.runtime.logs import run_id
 from amd.runtime.processes import identity, is_alive, is_of_this_machine
 from amd.runtime.store import (
@@ -47,7 +46,7 @@ STAGE_TAG = "amd.stage"
 PROCESS_TAG = "amd.process"  # who will end a run, as amd.runtime.processes.identity
 RUN_VARIABLE = "AMD_MLFLOW_RUN"  # tells a child process which run to log to
 BATCH = 100  # parameters or tags that MLflow takes at once
-VERSIONS = ("torch", "numpy", "dvc", "prefect", "mlflow-skinny", "decord", "webdataset", "pyarrow")
+LINEAGE_NAME = "lineage.json"  # artifact of a stage's run: a hash of every input and output of the pipeline
 
 # It tells of every new store's tables, and gives a traceback of what it then raises (see store_errors).
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -82,9 +81,26 @@ class Run:
         store = self.client.log_artifacts if Path(path).is_dir() else self.client.log_artifact
         store(self.id, str(path), folder)
 
+    def json(self, value: Any, name: str) -> None:
+        """Store plain data as a JSON artifact."""
+        self.client.log_dict(self.id, value, name)
+
+    def parent(self) -> "Run":
+        """The run that this one is nested in, or itself."""
+        tags = self.client.get_run(self.id).data.tags
+        return Run(self.client, tags.get(MLFLOW_PARENT_RUN_ID, self.id))
+
     def picture(self, image: np.ndarray, name: str) -> None:
         """Store an RGB image uint8 H,W,3 as a PNG artifact."""
         self.client.log_image(self.id, Image.fromarray(image), artifact_file=name)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a pipeline run is, for people who see it in a list."""
+
+    what: str  # the profile, or the flow
+    changes: Mapping[str, Any] = field(default_factory=dict)  # parameters that differ from the defaults
 
 
 def connect(create: bool = True) -> MlflowClient:
@@ -165,17 +181,21 @@ def _open_store(uri: str, database: Path | None) -> MlflowClient:
     return client
 
 
-def _artifacts(database: Path) -> Path:
-    return database.parent / "mlartifacts"
-
-
 @contextmanager
-def stage_run(stage: str, params: Mapping[str, Any], lineage: Mapping[str, str] | None = None) -> Iterator[Run]:
-    """A nested run of one stage under the pipeline's run; FAILED if the body raises."""
+def stage_run(
+    stage: str,
+    params: Mapping[str, Any],
+    lineage: Mapping[str, str] | None = None,
+    about: Callable[[], About] | None = None,
+) -> Iterator[Run]:
+    """A nested run of one stage under the pipeline's run; FAILED if the body raises.
+
+    `lineage` are tags; `about` is asked when the pipeline's run is new.
+    """
     client = connect()
     with store_errors(client.tracking_uri):
         end_abandoned(client)
-        parent = pipeline_run(client)
+        parent = pipeline_run(client, about or (lambda: About(stage)))
         parent.tags(_owner())
         client.update_run(parent.id, status=RunStatus.to_string(RunStatus.RUNNING))
         with _ending(client, parent.id), nested_run(client, parent.id, stage) as run:
@@ -248,42 +268,21 @@ def attached_run() -> Run | None:
     return Run(connect(), run_id) if run_id else None
 
 
-def pipeline_run(client: MlflowClient) -> Run:
-    """The parent run of this pipeline run, created when it is the first to ask."""
+def pipeline_run(client: MlflowClient, about: Callable[[], About] = lambda: About("pipeline")) -> Run:
+    """The parent run of this pipeline run, created when it is the first to ask: named by date, profile and commit."""
     key = run_id()
     with _store_lock(client.tracking_uri):
         experiment = _experiment(client)
         found = client.search_runs([experiment], f"tags.`{PIPELINE_TAG}` = '{key}'", max_results=1)
         if found:
             return Run(client, found[0].info.run_id)
-        tags = {PIPELINE_TAG: key, **git_tags(), **version_tags(), **_owner()}
-        return Run(client, client.create_run(experiment, run_name="pipeline", tags=tags).info.run_id)
-
-
-def git_tags() -> dict[str, str]:
-    """The commit and whether tracked files were changed; empty outside a git repository."""
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return {}
-    changed = _git("status", "--porcelain", "--untracked-files=no")
-    return {"git.commit": commit, "git.dirty": str(bool(changed)).lower()}
-
-
-def version_tags() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on; a package that is not installed has none."""
-    tags = {"version.python": platform.python_version()}
-    for name in VERSIONS:
-        with suppress(PackageNotFoundError):  # decord, where it has no wheel
-            tags[f"version.{name}"] = version(name)
-    return tags
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # no git on this machine
-        return None
-    return result.stdout.strip() if result.returncode == 0 else None
+        facts, code = about(), git_tags()
+        commit = code.get("git.commit", "")
+        name = " ".join(filter(None, [f"{datetime.now(UTC):%Y-%m-%d}", facts.what, commit[:SHORT]]))
+        tags = {PIPELINE_TAG: key, **code, **source_tags(commit), **version_tags(), **_owner()}
+        run = Run(client, client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+        run.params(facts.changes)
+        return run
 
 
 def _experiment(client: MlflowClient) -> str:

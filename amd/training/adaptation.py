@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amd.config import Adapt, own_section
-from amd.config.profiles import load_profile
+from amd.config import Adapt, Params, own_section
 from amd.data.pairs.select import PairFilter, pair_change, thumbnail
 from amd.data.video.decode import fit_size, shrunk
 from amd.models.amd import AMD
@@ -108,14 +107,21 @@ def _trainable(model: AMD, settings: Adapt) -> AMD:
     return model
 
 
+def _paper() -> Params:
+    """The papers' parameters."""
+    from amd.config.profiles import load_profile  # here: a registered model reads no YAML
+
+    return load_profile("paper")
+
+
 def adaptation_settings(info: ModelInfo, iterations: int) -> Adapt:
     """The settings that the model was made with, else the papers', with `iterations`."""
-    return own_section(info.params, load_profile("paper").adapt).model_copy(update={"iterations": iterations})
+    return own_section(info.params, _paper().adapt).model_copy(update={"iterations": iterations})
 
 
 def adapt_to_frames(model: AMD, info: ModelInfo, images: Iterable[np.ndarray], settings: Adapt) -> AMD | None:
     """A copy of `model` adapted to frames uint8 H,W,3; None when nothing moves in them. UserError as `adapt`."""
-    shard = own_section(info.params, load_profile("paper").shard)
+    shard = own_section(info.params, _paper().shard)
     edge = settings.short_edge or LARGEST_SHORT_EDGE
     small = (shrunk(image, fit_size(image.shape[1], image.shape[0], edge)) for image in images)
     pairs = sample_pairs(small, settings.gap, PairFilter(shard.min_change, shard.max_change))

@@ -13,12 +13,12 @@ from pathlib import Path
 from amd.config import DEFAULT_PATH, Inbox, load_params
 from amd.data.images import write_image
 from amd.data.video.decode import Source, read_frames
+from amd.data.video.limits import refuse_video
 from amd.draw.sheet import contact_sheet
 from amd.inference.inputs import segment_inputs
 from amd.runtime.errors import UserError, exit_on_user_error
 from amd.runtime.files import read_json
 from flows.inbox.folder import SHEET
-from flows.inbox.rules import refuse_video
 
 SUMMARY = "summary.json"
 SHEET_SHORT_EDGE = 160  # pixels of a frame on the contact sheet
@@ -32,7 +32,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     limits = load_params(options.params).inbox
     limit_memory(limits.memory_mb)
-    if reason := refuse_video(options.video, limits):
+    if reason := refuse_video(options.video, limits, "inbox."):
         raise UserError(reason)
     try:
         segment_inputs([options.video], options.out, options.model, adapt=options.adapt or None, overlay=True)

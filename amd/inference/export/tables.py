@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from amd.inference.export.kinds import MaskedFrame, SourceInfo, Write, bounding_box
 from amd.runtime.files import atomic_path
@@ -99,6 +98,8 @@ def _image(frame: MaskedFrame, source: SourceInfo) -> dict:
 
 
 def _annotation(frame: MaskedFrame, number: int, mask: np.ndarray) -> dict:
+    from pycocotools import mask as coco_mask  # here: a registered model writes no COCO, and its environment has none
+
     code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {
         "image_id": frame.index + 1,

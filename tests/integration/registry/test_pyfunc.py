@@ -1,5 +1,8 @@
 """The model that travels: the pyfunc's masks are this project's to the bit, also where the project is not installed."""
 
+import base64
+import io
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +17,8 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from clips import encode
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from packaging.requirements import Requirement
 from PIL import Image
@@ -24,7 +29,9 @@ import amd
 from amd.data.benchmarks.davis import Sequence, davis2016
 from amd.data.benchmarks.predictions import masks_folder, prediction_path
 from amd.data.images import read_image
+from amd.inference.inputs import segment_inputs
 from amd.inference.segmenter import segment_sequence
+from amd.inference.serving import METHODS
 from amd.models.inference import soft_masks
 from amd.models.loading import open_model
 from amd.registry.packaging import copy_travelling_code, save_pyfunc
@@ -42,8 +49,8 @@ def travelled(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> PyF
 def test_the_travelling_code_needs_no_more_than_its_requirements(tmp_path: Path):
     copy_travelling_code(tmp_path)
     printed = run_without_project(
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import amd.models.serving;"
-        "print([m for m in sys.modules if m.split('.')[0] in ('mlflow', 'PIL', 'cv2', 'ruamel')]);"
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import amd.inference.serving;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('mlflow', 'pycocotools', 'ruamel', 'webdataset')]);"
         "print(all(m.__file__.startswith(sys.path[0]) for n, m in sys.modules.items() if n.split('.')[0] == 'amd'))",
         tmp_path,
     )
@@ -56,7 +63,7 @@ def test_the_pyfunc_gives_the_same_bits(sizes: list[tuple[int, int]], checkpoint
     wanted = [expected(checkpoint, image) for image in given]
     assert any(0 < (mask == 255).mean() < 1 for _, mask in wanted)
     same_size = len(set(sizes)) == 1
-    result = travelled.predict(np.stack(given) if same_size else given)
+    result = travelled.predict(np.stack(given) if same_size else objects(given), params={"soft": True})
     assert isinstance(result["soft"], np.ndarray) is isinstance(result["mask"], np.ndarray) is same_size
     assert len(result["soft"]) == len(result["mask"]) == len(given)
     for soft, mask, (wanted_soft, wanted_mask) in zip(result["soft"], result["mask"], wanted, strict=True):
@@ -69,8 +76,9 @@ def test_the_pyfunc_gives_the_same_bits(sizes: list[tuple[int, int]], checkpoint
 def test_the_pyfunc_takes_one_image_and_json_numbers(checkpoint: Path, travelled: PyFuncModel):
     (image,) = images((60, 80))
     soft, mask = expected(checkpoint, image)
-    for given in (image, image.astype(np.int64), image[None], [image.tolist()], image[:, ::-1][:, ::-1]):
-        result = travelled.predict(given)
+    assert travelled.predict(image).keys() == {"mask"}  # soft masks are large
+    for given in (image, image.astype(np.int64), image[None], objects([image.tolist()]), image[:, ::-1][:, ::-1]):
+        result = travelled.predict(given, params={"soft": True})
         assert result["soft"].shape == (1, 5, 60, 80)
         np.testing.assert_array_equal(result["soft"][0], soft)
         np.testing.assert_array_equal(result["mask"][0], mask)
@@ -85,12 +93,32 @@ def test_the_pyfunc_takes_one_image_and_json_numbers(checkpoint: Path, travelled
         np.full((4, 4, 3), 300),
         np.zeros((0, 4, 3), np.uint8),
         np.zeros((0, 4, 4, 3), np.uint8),
-        [],
+        np.array([[[0, 0, 0]], [0, 0]], dtype=object),
+        np.array(["text", np.zeros((4, 4, 3), np.uint8), None], dtype=object),
     ],
 )
 def test_the_pyfunc_refuses_what_is_no_image(wrong: object, travelled: PyFuncModel):
-    with pytest.raises(ValueError, match="an image"):
+    with pytest.raises(MlflowException, match="an image|images") as error:
         travelled.predict(wrong)
+    assert "\n" not in str(error.value)
+
+
+def test_it_has_a_signature_and_an_example_that_it_answers(travelled: PyFuncModel):
+    signature = travelled.metadata.signature
+    assert [param.name for param in signature.params.params] == ["soft", "method"]
+    assert {"mask", "frames"} <= set(signature.outputs.input_names())
+    (record,) = travelled.predict(travelled.input_example)
+    assert Image.open(io.BytesIO(base64.b64decode(record["mask"]))).size == (64, 48)
+
+
+def test_a_video_that_takes_too_long_is_given_up(
+    travelled: PyFuncModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The server would go on computing after it told the client that it gave up."""
+    clip = base64.b64encode(encode(tmp_path / "clip.mp4").read_bytes()).decode()
+    monkeypatch.setenv("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "0.001")
+    with pytest.raises(MlflowException, match=r"^not done in time; raise the server's --timeout"):
+        travelled.predict(objects([clip]))
 
 
 def test_the_pyfunc_runs_its_own_code_beside_ours(travelled: PyFuncModel):
@@ -105,7 +133,13 @@ def test_the_pyfunc_runs_its_own_code_beside_ours(travelled: PyFuncModel):
 def test_a_pulled_model_gives_the_pipelines_masks_in_a_bare_environment(
     store: Path, checkpoint: Path, tmp_path: Path, shared_sequence: Sequence
 ):
-    """A virtual environment with the model's requirements and what they need, and no network."""
+    """A virtual environment with the model's requirements and what they need, and no network.
+
+    A whole video is segmented there as `amd segment` does here, by every method.
+    """
+    clip = encode(tmp_path / "clips/clip.mp4", frames=4)
+    for method in METHODS:
+        segment_inputs([clip], tmp_path / method, None if method == "motion" else str(checkpoint), method)
     put("abroad", checkpoint, scores(0.6, 0.7))
     model, info = open_model(checkpoint)
     segment_sequence(model, info, shared_sequence, tmp_path / "predictions", "davis2016")
@@ -114,12 +148,17 @@ def test_a_pulled_model_gives_the_pipelines_masks_in_a_bare_environment(
     pull_pyfunc("models:/abroad@champion", tmp_path / "pulled")
     python = bare_environment(tmp_path / "venv")
     script = """
-import importlib.util, mlflow, numpy as np
+import importlib.util, json, mlflow, numpy as np
 for name in ("amd", "stages", "prefect", "dvc", "decord", "webdataset"):
     assert importlib.util.find_spec(name) is None, name
-frames = list(np.load("frames.npz").values())
-result = mlflow.pyfunc.load_model("pulled").predict(frames)
-np.savez("result.npz", *result["mask"])
+frames = np.stack(list(np.load("frames.npz").values()))
+model = mlflow.pyfunc.load_model("pulled")
+np.savez("result.npz", *model.predict(frames)["mask"])
+clip = np.array(["file:clip.mp4"], dtype=object)
+for method in ("motion", "fused", "amd"):
+    (record,) = model.predict(clip, params={"method": method})
+    with open(f"{method}.json", "w") as file:
+        json.dump(record["frames"], file)
 """
     run([*no_network(), python, "-I", "-c", script], tmp_path)
     masks = list(np.load(tmp_path / "result.npz").values())
@@ -127,7 +166,21 @@ np.savez("result.npz", *result["mask"])
     for frame, mask in zip(shared_sequence.frames, masks, strict=True):
         path = prediction_path(masks_folder(tmp_path / "predictions", "davis2016"), "clip", frame.name)
         np.testing.assert_array_equal(np.asarray(Image.open(path)), mask)
+    for method in METHODS:
+        frames = json.loads((tmp_path / f"{method}.json").read_text())
+        paths = sorted((tmp_path / method / "clip/masks").iterdir())
+        assert len(frames) == len(paths) == 4
+        for frame, path in zip(frames, paths, strict=True):
+            mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(frame["mask"]))))
+            np.testing.assert_array_equal(mask, np.asarray(Image.open(path)))
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def objects(items: list) -> np.ndarray:
+    """An array of images of any sizes, or of texts, as MLflow takes them."""
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
 
 
 @pytest.fixture
@@ -185,6 +238,7 @@ def run(command: list[str | Path], folder: Path) -> str:
     """What a program prints; one thread in it as here, since the number of threads may change the last bit."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONDONTWRITEBYTECODE": "1"}
     environment = {name: value for name, value in environment.items() if not name.startswith("MLFLOW_")}
+    environment["AMD_SERVE_FOLDER"] = str(folder / "clips")
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout

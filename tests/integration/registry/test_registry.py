@@ -20,6 +20,7 @@ from amd.data.images import write_labels, write_mask
 from amd.data.tables import MANIFEST, write_table
 from amd.evaluation.vos import score_run
 from amd.registry.listing import compare, list_models
+from amd.registry.pyfunc import REQUIREMENTS
 from amd.registry.registration import recipe_hash
 from amd.runtime.files import read_json, sha256, write_json
 from amd.runtime.tracking import connect
@@ -67,10 +68,27 @@ def test_a_version_says_where_it_came_from(store: Path, checkpoint: Path):
     location = client.get_model_version_download_uri("lineage", "1")
     assert Path(location, "model_card.md").read_text() == card
     assert Path(location).is_relative_to(store)
-    needed = ("filelock", "mlflow", "numpy", "safetensors", "torch")
-    pinned = {f"{name}=={installed_version(name).split('+')[0]}" for name in needed}
+    pinned = {f"{name}=={installed_version(name).split('+')[0]}" for name in REQUIREMENTS}
+    assert {"torch", "av", "safetensors"} < set(REQUIREMENTS)
     assert set(Path(location, "requirements.txt").read_text().split()) == pinned
     assert not [path for path in Path(location).rglob("*") if path.suffix in (".pkl", ".pickle", ".pth")]
+
+
+def test_mlflow_shows_data_scores_and_the_version(store: Path, checkpoint: Path, tmp_path: Path):
+    put("shown", checkpoint, scores(0.61, 0.71), manifest=manifest(tmp_path, ["accepted", "rejected"]))
+    client = connect()
+    version = client.get_model_version("shown", "1")
+    run = client.get_run(version.run_id)
+    parent = client.get_run(version.tags["pipeline.run"])
+    for each in (run, parent):
+        (data,) = {(held.dataset.name, held.dataset.digest) for held in each.inputs.dataset_inputs}
+        assert data == ("holiday/clips", version.tags["data.manifest.sha256"][:32])
+    assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["videos"] == 1
+    assert parent.data.tags["registered"] == "models:/shown/1"
+    logged = client.get_logged_model(version.model_id)
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "shown", "version": "1"}]
+    measured = {metric.key: metric.value for metric in logged.metrics}
+    assert (measured["loss"], measured["image.label_free_J"], measured["adapted.label_free_J"]) == (0.25, 0.61, 0.71)
 
 
 def test_a_checkpoint_without_an_object_is_not_registered(store: Path, tmp_path: Path):

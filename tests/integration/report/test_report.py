@@ -164,9 +164,10 @@ def test_pictures_show_hits_misses_and_false_alarms(page: Page):
 def test_lineage_and_data_on_the_page(html: str, finished: Path):
     client = connect()
     runs = client.search_runs([client.get_experiment_by_name("amd").experiment_id])
-    parent = next(run for run in runs if run.info.run_name == "pipeline")
+    parent = next(run for run in runs if "amd.pipeline" in run.data.tags)
     stage = next(run for run in runs if run.info.run_name == "report")
     assert parent.info.run_id in html
+    assert parent.data.metrics == read_json(finished / "metrics/summary.json")
     assert stage.data.tags["params.sha256"] in html
     assert f"torch {torch.__version__}" in html
     stored = client.download_artifacts(stage.info.run_id, "report.html")

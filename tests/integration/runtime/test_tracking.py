@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,8 @@ from projects import REPOSITORY
 
 from amd.config import Params, load_params, params_hash
 from amd.runtime.errors import UserError
-from amd.runtime.tracking import (
-    attached_run,
-    connect,
-    git_tags,
-    nested_run,
-    pipeline_run,
-    stage_run,
-    version_tags,
-)
+from amd.runtime.lineage import git_tags, version_tags
+from amd.runtime.tracking import About, attached_run, connect, nested_run, pipeline_run, stage_run
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +60,7 @@ def test_stages_of_one_pipeline_share_a_parent(pipeline: str):
     with stage_run("pretrain", {}):
         pass
     parent, stages = records(pipeline)
-    assert (parent.info.status, parent.info.run_name) == ("FINISHED", "pipeline")
+    assert parent.info.status == "FINISHED"
     assert parent.info.end_time >= stages[-1].info.start_time
     assert [stage.info.run_name for stage in stages] == ["shard", "pretrain"]
     assert [stage.info.status for stage in stages] == ["FINISHED", "FINISHED"]
@@ -175,9 +169,13 @@ def test_the_pipeline_run_carries_commit_and_versions(pipeline: str, monkeypatch
     git("init", "-q", str(tmp_path / "code"))
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "code/.git"))
     git("commit", "-q", "--allow-empty", "-m", "one")
-    pipeline_run(connect())
-    tags = records(pipeline)[0].data.tags
-    assert tags["git.commit"] == git("rev-parse", "HEAD")
+    pipeline_run(connect(), lambda: About("paper", {"adapt.iterations": 7, "model": {"segments": 4}}))
+    parent = records(pipeline)[0]
+    tags, commit = parent.data.tags, git("rev-parse", "HEAD")
+    assert parent.info.run_name == f"{datetime.now(UTC):%Y-%m-%d} paper {commit[:7]}"
+    assert parent.data.params == {"adapt.iterations": "7", "model.segments": "4"}
+    assert tags["git.commit"] == tags["mlflow.source.git.commit"] == commit
+    assert tags["mlflow.source.name"]
     assert tags["version.python"] == ".".join(map(str, sys.version_info[:3]))
     assert version_tags().items() <= tags.items()
     assert {"version.torch", "version.numpy", "version.dvc", "version.prefect"} <= version_tags().keys()

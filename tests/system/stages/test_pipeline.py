@@ -155,7 +155,11 @@ def test_runs_are_nested_under_one_parent_with_lineage(project):
         "corpus", "ingest", "shard", "start", "pretrain", "objectness", "predict", "adapt", "evaluate_vos", "example",
         "evaluate_robustness", "evaluate_features", "evaluate_saliency", "report", "register",
     }  # fmt: skip
-    assert stages["evaluate_vos"].data.tags["dvc.models/amd.safetensors"]
+    hashes = client.download_artifacts(stages["evaluate_vos"].info.run_id, "lineage.json")
+    assert read(Path(hashes))["dvc.models/amd.safetensors"]
+    assert not [key for each in runs for key in each.data.tags if key.startswith("dvc.")]
+    assert parents[0].data.metrics == read(project / "metrics/summary.json")
+    assert parents[0].data.tags["registered"] == "models:/amd/1"
     assert "loss" in stages["pretrain"].data.metrics
     adapted = [item for item in runs if item.data.tags.get("mlflow.parentRunId") == stages["adapt"].info.run_id]
     assert len(adapted) == 2

@@ -10,7 +10,8 @@ from clips import encode, encode_sound
 from projects import REPOSITORY
 
 from amd.config import Inbox, load_params
-from flows.inbox.rules import refuse_entry, refuse_name, refuse_video
+from amd.data.video.limits import refuse_video
+from flows.inbox.rules import refuse_entry, refuse_name
 
 
 def limits(**changes: object) -> Inbox:
@@ -106,30 +107,30 @@ def test_size(tmp_path: Path) -> None:
     os.truncate(path, 1_000)
     assert refused_entry(path, max_bytes=1_000) == ""
     os.truncate(path, 1_001)
-    assert refused_entry(path, max_bytes=1_000) == "1001 bytes; inbox.max_bytes is 1000"
+    assert refused_entry(path, max_bytes=1_000) == "1001 bytes; max_bytes is 1000"
 
 
 def test_limits_are_of_what_is_shown(tmp_path: Path) -> None:
     video = encode(tmp_path / "clip.mp4", frames=12, size=(96, 72), fps=25)
     assert refuse_video(video, limits(max_pixels=96 * 72, max_frames=12, max_minutes=0.01)) == ""
-    assert refuse_video(video, limits(max_pixels=96 * 72 - 1)) == "96x72 is 6912 pixels; inbox.max_pixels is 6911"
-    assert refuse_video(video, limits(max_frames=11)) == "12 frames; inbox.max_frames is 11"
+    assert refuse_video(video, limits(max_pixels=96 * 72 - 1)) == "96x72 is 6912 pixels; max_pixels is 6911"
+    assert refuse_video(video, limits(max_frames=11)) == "12 frames; max_frames is 11"
     slow = encode(tmp_path / "slow.mkv", frames=3, times_ms=[0, 1_000, 130_000])
-    assert refuse_video(slow, limits(max_minutes=2.0)).endswith(" minutes; inbox.max_minutes is 2")
+    assert refuse_video(slow, limits(max_minutes=2.0)).endswith(" minutes; max_minutes is 2")
     assert refuse_video(slow, limits(max_minutes=2.5)) == ""
 
 
 @pytest.mark.parametrize("name", ["clip.mkv", "clip.ts"])
 def test_frames_that_the_container_does_not_promise_are_counted(tmp_path: Path, name: str) -> None:
     video = encode(tmp_path / name, frames=12)
-    assert refuse_video(video, limits(max_frames=11)) == "12 frames; inbox.max_frames is 11"
+    assert refuse_video(video, limits(max_frames=11)) == "12 frames; max_frames is 11"
     assert refuse_video(video, limits(max_frames=12)) == ""
 
 
 def test_limits_come_before_decoding(tmp_path: Path) -> None:
     broken = without_pictures(encode(tmp_path / "clip.mp4", frames=12), tmp_path / "broken.mp4")
     assert refuse_video(broken, limits()) == ""  # no picture was looked at: whether it decodes is seen later
-    assert refuse_video(broken, limits(max_frames=11)) == "12 frames; inbox.max_frames is 11"
+    assert refuse_video(broken, limits(max_frames=11)) == "12 frames; max_frames is 11"
 
 
 def test_no_video(tmp_path: Path) -> None:
