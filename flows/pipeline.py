@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections import deque
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import networkx
@@ -26,8 +27,10 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from amd.runtime.errors import UserError, exit_on_user_error
+from amd.runtime.files import read_json
 from amd.runtime.logs import logged
 from amd.runtime.processes import program_group
+from flows.alerts import REFUSED_MODEL, alert
 from flows.server import prefect_server
 from stages.prepare import prepare
 from stages.project import open_project
@@ -42,6 +45,7 @@ GRACE_S = 60.0  # a stage that is told to end saves its state
 AGAIN = "python -m flows.pipeline"  # what goes on after a failure
 TAIL = 3  # lines of a failure: the stage's own error and DVC's
 START = "start"  # the stage that says what the training begins with
+REGISTERED = Path("metrics/register.json")
 MAIN = "dvc.yaml"  # the pipeline; others are in pipelines/
 
 
@@ -70,9 +74,12 @@ def pipeline(targets: list[str] | None = None, force: bool = False, start: str |
             print(line, flush=True)
         stages = stage_order(targets or [])
         environment = _environment() | {START_VARIABLE: start or ""}
+        before = _registered()
         for number, stage in enumerate(stages, 1):
             print(f"[{number}/{len(stages)}] {stage}", flush=True)
             reproduce(stage, force or (stage == START and start is not None), environment)
+        if (outcome := _registered()) != before:
+            _tell_of_refusal(outcome)
     return stages
 
 
@@ -91,6 +98,18 @@ def reproduce(stage: str, force: bool, environment: dict[str, str]) -> None:
         status = process.wait()
     if status != 0:
         raise UserError(f"stage {stage} failed; its last lines: {' | '.join(tail)}")
+
+
+def _registered() -> dict:
+    """What the stage register did last."""
+    return read_json(REGISTERED) if REGISTERED.exists() else {}
+
+
+def _tell_of_refusal(outcome: dict) -> None:
+    """An alert for a model that the gates refused."""
+    if outcome.get("promoted") is False:
+        uri, reason = outcome["uri"], outcome["reason"]
+        alert(REFUSED_MODEL, uri, f"{uri} is not the champion: {reason}", model=uri, reason=reason)
 
 
 def stage_order(targets: list[str]) -> list[str]:

@@ -26,13 +26,16 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from amd.config import DEFAULT_PATH, load_params
 from amd.runtime.errors import UserError, exit_on_user_error
 from amd.runtime.files import run_lock
+from flows import alerts
 from flows.daemons import find_daemon, last_line, log_file, start_daemon, stop_daemon
 
 HOST = "127.0.0.1"
 FOLDER = Path(".amd/services")
 POOL = "amd"
+INBOX, WATCHED = "inbox", "videos"  # of prefect.yaml, and of params.yaml where it is not there
 DEPLOYMENTS = Path("prefect.yaml")
 WORKER = f"amd-{platform.node()}"
 GRACE_S = 60.0  # a training that is told to end saves its state
@@ -46,6 +49,7 @@ VARIABLES = {
     "MLFLOW_ARTIFACTS_DESTINATION": "MLflow's artifacts, such as s3://bucket/path (mlartifacts)",
     "MLFLOW_S3_ENDPOINT_URL": "the server of an s3:// address that is not Amazon's",
     "AMD_PREFECT_DATABASE_URL": "Prefect's database, such as postgresql+asyncpg://… (.amd/services/prefect.db)",
+    alerts.VARIABLE: "where failed files and refused models are told, as JSON (nowhere)",
 }
 
 
@@ -84,16 +88,18 @@ def start() -> None:
     """Start what does not run yet, apply the deployments, and say where everything is."""
     with run_lock(FOLDER / "lock", "services"):
         mlflow, prefect = _mlflow(), _prefect()
+        address, folders = alerts.alert_address(), _folders()
         with ExitStack() as undo:  # what this call started ends again when not all of it starts
             for server in (mlflow, prefect):
                 _start_server(server, undo)
             for server in (mlflow, prefect):
                 _wait(server.name, lambda url=server.url + server.health: _answers(url))
             with temporary_settings({PREFECT_API_URL: f"{prefect.url}/api"}):
-                _deploy()
+                _deploy(address)
                 _start_worker(mlflow, prefect, undo)
             undo.pop_all()
     print(f"MLflow {mlflow.url}, Prefect {prefect.url}, a worker of the pool {POOL}; logs and state in {FOLDER}")
+    print(f"inbox {folders[0]}; watched folder {folders[1]}; alerts {'are posted' if address else 'off'}")
     print(f"export MLFLOW_TRACKING_URI={mlflow.url} PREFECT_API_URL={prefect.url}/api   # to use them from here")
 
 
@@ -110,6 +116,16 @@ def status() -> None:
     for name in NAMES:
         process = find_daemon(FOLDER, name)
         print(f"{name:8} {f'runs, process {process.pid}' if process else 'does not run'}; {log_file(FOLDER, name)}")
+
+
+def _folders() -> tuple[Path, Path]:
+    """The inbox and the watched folder (data.videos), which are made where they are not there."""
+    watched = load_params().data.videos if DEFAULT_PATH.exists() else ""
+    folders = Path(INBOX), Path(watched or WATCHED)
+    for folder in folders:
+        if not folder.exists():  # data.videos may be one video, or a file that lists them
+            folder.mkdir(parents=True)
+    return folders[0].resolve(), folders[1].resolve()
 
 
 def _mlflow() -> Server:
@@ -205,9 +221,11 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _deploy() -> None:
-    """Make the pool and the deployments of prefect.yaml; schedules that were switched on stay on."""
+def _deploy(address: str | None) -> None:
+    """Make the pool, the deployments of prefect.yaml and alerts to `address`; schedules that are on stay on."""
     with get_client(sync_client=True) as client:
+        if address is not None:
+            alerts.deliver_alerts(client, address)
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
         with _active_schedules_kept(client):

@@ -2,6 +2,7 @@
 
 registration.py   a checkpoint with its scores → a version with evidence, lineage and model card
 packaging.py      the MLflow pyfunc whose code and checkpoint travel with it
+signature.py      what it is sent and what it answers   tracked.py   what MLflow shows of it beside its files
 promotion.py      the alias `champion`: gates, promotion, rollback
 ledger.py         what was decided, by whom, when and why, append-only
 download.py       models:/NAME@ALIAS → a checkpoint file, or the whole model

@@ -24,6 +24,7 @@ from amd.config import Inbox, load_params
 from amd.runtime.files import read_json
 from amd.runtime.logs import logged
 from amd.runtime.processes import Programs
+from flows.alerts import FAILED_FILE, alert
 from flows.inbox.folder import RESULTS, SHEET, Job, finish, open_jobs
 from flows.inbox.rules import refuse_entry, refuse_name
 from flows.tasks import retried, run_program
@@ -118,6 +119,7 @@ def _settle(job: Job, state: State, run) -> str:
 def _fail(job: Job, reason: str) -> str:
     get_run_logger().warning("%r: %s", job.name, reason)
     finish(job, reason)
+    alert(FAILED_FILE, job.id, f"inbox: {job.name!r}: {reason}", file=job.name, reason=reason)
     return reason
 
 

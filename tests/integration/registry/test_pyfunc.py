@@ -98,7 +98,7 @@ def test_the_pyfunc_takes_one_image_and_json_numbers(checkpoint: Path, travelled
     ],
 )
 def test_the_pyfunc_refuses_what_is_no_image(wrong: object, travelled: PyFuncModel):
-    with pytest.raises(MlflowException, match="an image|images") as error:
+    with pytest.raises(MlflowException, match=r"an image|images") as error:
         travelled.predict(wrong)
     assert "\n" not in str(error.value)
 

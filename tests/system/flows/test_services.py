@@ -60,7 +60,7 @@ def daemons(running: Services) -> dict[str, int]:
 def test_dropped_video_is_segmented_by_the_worker(running: Services) -> None:
     """Beside it a file that is none, which is set aside with the reason."""
     inbox = running.project / "inbox"
-    inbox.mkdir()
+    assert (running.project / "videos").is_dir()  # made by the start, as the inbox is
     encode(inbox / "good.mp4")
     (inbox / "bad.mp4").write_bytes(b"no video")
     wait_for(lambda: time.time() - (inbox / "bad.mp4").stat().st_ctime > 1.0, 10)  # settled: inbox.settle_s
