@@ -160,8 +160,15 @@ def _answer_text(
         require_usable(path)
         try:
             return answers.record(path, params, until)
-        except UserError as error:  # the name of a temporary file says nothing to who sent it
-            raise UserError(str(error).replace(f"{path}: ", "").replace(f"{path.name}: ", "")) from None
+        except UserError as error:
+            raise UserError(_without_place(str(error), path)) from None
+
+
+def _without_place(reason: str, path: Path) -> str:
+    """Where the server keeps a file says nothing to who sent it."""
+    for name in (path, path.parent, path.name):
+        reason = reason.replace(f"{name}: ", "")
+    return reason
 
 
 def _video(source: Source, until: float) -> TimedVideo:

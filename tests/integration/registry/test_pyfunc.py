@@ -137,6 +137,7 @@ def test_a_pulled_model_gives_the_pipelines_masks_in_a_bare_environment(
 
     A whole video is segmented there as `amd segment` does here, by every method.
     """
+    (tmp_path / "clips").mkdir()
     clip = encode(tmp_path / "clips/clip.mp4", frames=4)
     for method in METHODS:
         segment_inputs([clip], tmp_path / method, None if method == "motion" else str(checkpoint), method)

@@ -85,7 +85,8 @@ def test_mlflow_shows_data_scores_and_the_version(store: Path, checkpoint: Path,
         assert data == ("holiday/clips", version.tags["data.manifest.sha256"][:32])
     assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["videos"] == 1
     assert parent.data.tags["registered"] == "models:/shown/1"
-    logged = client.get_logged_model(version.model_id)
+    (output,) = run.outputs.model_outputs
+    logged = client.get_logged_model(output.model_id)
     assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "shown", "version": "1"}]
     measured = {metric.key: metric.value for metric in logged.metrics}
     assert (measured["loss"], measured["image.label_free_J"], measured["adapted.label_free_J"]) == (0.25, 0.61, 0.71)

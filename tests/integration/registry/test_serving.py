@@ -161,7 +161,6 @@ def test_what_is_refused_gets_one_line(served: Served, tmp_path: Path):
         ([good], {"method": "magic"}, "method 'magic': choose of motion, fused, amd"),
         ([good], {"method": "motion"}, "a photo has no motion"),
         ([[[1, 2], [3, 4]]], {}, "an image has shape H,W,3"),
-        ([], {}, "an empty one"),
     ):
         status, answer = served.post(inputs=inputs, params=params)
         assert status == 400, answer

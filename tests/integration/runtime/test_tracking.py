@@ -16,6 +16,7 @@ from PIL import Image
 from projects import REPOSITORY
 
 from amd.config import Params, load_params, params_hash
+from amd.config.profiles import differences, load_profile, nearest_profile
 from amd.runtime.errors import UserError
 from amd.runtime.lineage import git_tags, version_tags
 from amd.runtime.tracking import About, attached_run, connect, nested_run, pipeline_run, stage_run
@@ -179,6 +180,16 @@ def test_the_pipeline_run_carries_commit_and_versions(pipeline: str, monkeypatch
     assert tags["version.python"] == ".".join(map(str, sys.version_info[:3]))
     assert version_tags().items() <= tags.items()
     assert {"version.torch", "version.numpy", "version.dvc", "version.prefect"} <= version_tags().keys()
+
+
+def test_the_nearest_profile_and_what_differs_from_the_defaults():
+    params = load_profile("workstation")
+    assert nearest_profile(params) == ("workstation", 0)
+    changed = params.model_copy(update={"register_": params.register_.model_copy(update={"max_drop": 0.5})})
+    assert nearest_profile(changed) == ("workstation", 1)
+    defaults = load_profile("quickstart")
+    assert differences(defaults, defaults) == {}
+    assert differences(changed, defaults).items() > {"register.max_drop": 0.5}.items()
 
 
 def test_the_parameters_hash_changes_with_any_value_alone():

@@ -23,19 +23,27 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from ruamel.yaml import YAML
 from service_runs import Services, environment, prefect_client, run_deployment, running_services, services
 from waiting import wait_for
+from webhook import webhook
 
 MODEL = "models/amd.safetensors"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def hook() -> Iterator[tuple[str, list[dict]]]:
+    """An address for alerts, and what came there."""
+    with webhook() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, hook: tuple[str, list[dict]]) -> Iterator[Services]:
     project = make_project(tmp_path_factory.mktemp("project"))
     yaml = YAML()
     tree = yaml.load(project / "params.yaml")
     tree["inbox"]["settle_s"] = 1.0
     tree["adapt"]["runner"] = "pool"
     yaml.dump(tree, project / "params.yaml")
-    with running_services(project) as started:
+    with running_services(project, AMD_ALERT_URL=hook[0]) as started:
         yield started
 
 
@@ -57,8 +65,8 @@ def daemons(running: Services) -> dict[str, int]:
     return {path.stem: json.loads(path.read_text())["pid"] for path in folder.glob("*.pid")}
 
 
-def test_dropped_video_is_segmented_by_the_worker(running: Services) -> None:
-    """Beside it a file that is none, which is set aside with the reason."""
+def test_dropped_video_is_segmented_by_the_worker(running: Services, hook: tuple[str, list[dict]]) -> None:
+    """Beside it a file that is none, which is set aside with the reason and alerts."""
     inbox = running.project / "inbox"
     assert (running.project / "videos").is_dir()  # made by the start, as the inbox is
     encode(inbox / "good.mp4")
@@ -74,6 +82,8 @@ def test_dropped_video_is_segmented_by_the_worker(running: Services) -> None:
     assert len(list(done.glob("results/*/masks/*.png"))) == 12
     assert {path.name for path in done.iterdir()} == {"claim.json", "contact_sheet.png", "good.mp4", "results"}
     assert "not a readable video" in (failed / "reason.txt").read_text()
+    wait_for(lambda: bool(hook[1]), 60)
+    assert [(each["event"], each["file"]) for each in hook[1]] == [("amd.inbox.failed", "bad.mp4")]
     (parent,) = tracked(running, f"tags.`amd.pipeline` = '{run.id}'")
     (stage,) = tracked(running, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     (video,) = tracked(running, f"tags.`mlflow.parentRunId` = '{stage.info.run_id}'")
