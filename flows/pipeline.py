@@ -101,8 +101,11 @@ def reproduce(stage: str, force: bool, environment: dict[str, str]) -> None:
 
 
 def _registered() -> dict:
-    """What the stage register did last."""
-    return read_json(REGISTERED) if REGISTERED.exists() else {}
+    """What the stage register did last; empty where that is not known."""
+    try:
+        return read_json(REGISTERED)
+    except UserError:
+        return {}
 
 
 def _tell_of_refusal(outcome: dict) -> None:

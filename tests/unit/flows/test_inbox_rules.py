@@ -107,7 +107,7 @@ def test_size(tmp_path: Path) -> None:
     os.truncate(path, 1_000)
     assert refused_entry(path, max_bytes=1_000) == ""
     os.truncate(path, 1_001)
-    assert refused_entry(path, max_bytes=1_000) == "1001 bytes; max_bytes is 1000"
+    assert refused_entry(path, max_bytes=1_000) == "1001 bytes; inbox.max_bytes is 1000"
 
 
 def test_limits_are_of_what_is_shown(tmp_path: Path) -> None:
