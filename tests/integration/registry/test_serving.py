@@ -20,6 +20,7 @@ import pytest
 from backends import HOST, free_ports
 from clips import encode
 from PIL import Image
+from projects import REPOSITORY
 from registering import expected, images, make_checkpoint
 from waiting import wait_for
 
@@ -27,7 +28,7 @@ from amd.data.images import encode_png, read_image
 from amd.inference.segmenter import Segmenter
 from amd.registry.packaging import save_pyfunc
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs/registry.md"
+DOCUMENT = REPOSITORY / "docs/registry.md"
 
 
 class Served(NamedTuple):

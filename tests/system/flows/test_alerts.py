@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from projects import write_params
 from waiting import wait_for
 from webhook import webhook
 
@@ -16,14 +17,11 @@ from flows.server import prefect_server
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    text = (REPOSITORY / "params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("settle_s: 10.0", "settle_s: 0.0"))
+    write_params(Path("params.yaml"), {"inbox": {"settle_s": 0.0}})
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     return tmp_path
