@@ -1,4 +1,4 @@
-"""What may be in a video that nobody vouches for. Input: its path, and limits. Output: the reason to refuse it, or nothing.
+"""What may be in a video that nobody vouches for. Input: its path, limits. Output: why it is refused, or nothing.
 
 The container and its packets are read, and no frame is decoded beyond the first, which FFmpeg needs to know the
 picture's size.
