@@ -12,6 +12,7 @@ Elsewhere only what is something else: a pool of functions (amd.data.pool), prog
 import ctypes
 import os
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -192,6 +193,12 @@ def free_threads() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     busy = psutil.cpu_percent(interval=BUSY_S) / 100 * (psutil.cpu_count() or 1)
     return max(1, min(cores, round(cores - busy)))
+
+
+def limit_memory(megabytes: int) -> None:
+    """Let this process have so much memory of its own and no more (Linux; elsewhere the limit has no effect)."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, most))
 
 
 def limit_threads(count: int) -> None:

@@ -5,7 +5,6 @@ amd.inference.inputs, and contact_sheet.png. A video that is refused or fails is
 """
 
 import argparse
-import resource
 import signal
 from contextlib import closing
 from pathlib import Path
@@ -13,16 +12,16 @@ from pathlib import Path
 from amd.config import DEFAULT_PATH, Inbox, load_params
 from amd.data.images import write_image
 from amd.data.video.decode import Source, read_frames
+from amd.data.video.rules import memory_reason, refuse_video
 from amd.draw.sheet import contact_sheet
 from amd.inference.inputs import segment_inputs
 from amd.runtime.errors import UserError, exit_on_user_error
 from amd.runtime.files import read_json
+from amd.runtime.processes import limit_memory
 from flows.inbox.folder import SHEET
-from flows.inbox.rules import refuse_video
 
 SUMMARY = "summary.json"
 SHEET_SHORT_EDGE = 160  # pixels of a frame on the contact sheet
-OUT_OF_MEMORY = ("allocate", "MemoryError")  # in the words of FFmpeg, torch and NumPy
 
 
 @exit_on_user_error
@@ -45,18 +44,9 @@ def main() -> None:
     write_image(options.out / SHEET, sheet)
 
 
-def limit_memory(megabytes: int) -> None:
-    """Let this process have so much memory of its own and no more (Linux; elsewhere the limit has no effect)."""
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, most))
-
-
 def _reason(message: str, video: Path, limits: Inbox) -> str:
     """The end of segment_inputs as what is to be said of its one input."""
-    reason = message.removeprefix(f"1 of 1 inputs failed: {video.name}: ")
-    if any(word in reason for word in OUT_OF_MEMORY):
-        return f"needs more memory than inbox.memory_mb ({limits.memory_mb}): {reason}"
-    return reason
+    return memory_reason(message.removeprefix(f"1 of 1 inputs failed: {video.name}: "), limits)
 
 
 def _options() -> argparse.Namespace:

@@ -10,7 +10,7 @@ from clips import encode, encode_sound
 from projects import REPOSITORY
 
 from amd.config import Inbox, load_params
-from flows.inbox.rules import refuse_entry, refuse_name, refuse_video
+from amd.data.video.rules import refuse_entry, refuse_name, refuse_video
 
 
 def limits(**changes: object) -> Inbox:
