@@ -115,6 +115,18 @@ class Programs:
             return process.wait(timeout_s)
 
 
+def ending(status: int, log: Path) -> str:
+    """Why a program ended with `status`: the signal, or the last line that it wrote into its log.
+
+    Lines that begin with --- are the log's own.
+    """
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name} (SIGKILL: most often memory)"
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    last = next((line for line in reversed(lines) if line), "---")
+    return last.removeprefix("error: ") if not last.startswith("---") else f"exit status {status}"
+
+
 def follow(process: psutil.Process) -> None:
     """End this process as by SIGTERM once `process` has ended, even if it was killed."""
     leader = identity(process)
