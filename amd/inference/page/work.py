@@ -44,13 +44,15 @@ class WatchedVideo(Video):
 
     def frames(self, phase: str) -> Iterator[Frame]:
         """The wanted frames, as of Video."""
-        began = last = time.monotonic()
-        tell(self.told, phase, 0, self.promised)
-        for done, frame in enumerate(super().frames(phase), 1):
+        began = told = time.monotonic()
+        done = 0
+        tell(self.told, phase, done, self.promised)
+        for frame in super().frames(phase):
             yield frame
-            if (now := time.monotonic()) - last >= EVERY_S:
+            done, now = done + 1, time.monotonic()
+            if now - told >= EVERY_S or done == self.promised:
                 tell(self.told, phase, done, self.promised, done / (now - began))
-                last = now
+                told = now
         if phase == "flow and evidence":  # next, the appearance is fitted to it, before frames are read again
             tell(self.told, "fit", 0, None)
 

@@ -83,7 +83,9 @@ function open(entry) {
   for (const warning of row.warnings) find(".warnings", box).appendChild(document.createElement("li")).textContent = warning;
   for (const [kind, summary] of Object.entries(about.exports)) {
     const button = find(".kinds", box).appendChild(document.createElement("button"));
-    Object.assign(button, { type: "button", title: summary, textContent: kind });
+    button.type = "button";
+    button.appendChild(document.createElement("b")).textContent = kind;
+    button.appendChild(document.createElement("span")).textContent = summary;
     button.dataset.kind = kind;
     button.onclick = () => download(entry, kind);
   }

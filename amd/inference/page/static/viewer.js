@@ -28,9 +28,9 @@ class Viewer {
       this.source.onloadeddata = () => this.size(this.source.videoWidth, this.source.videoHeight);
       for (const event of ["seeked", "pause", "play"]) this.source.addEventListener(event, () => this.draw());
       this.follow();
-      if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.source.play().catch(() => {});
     }
     this.source.src = address;
+    if (!still && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.source.play().catch(() => {});
   }
 
   // Draw every frame that the browser shows.
