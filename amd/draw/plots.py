@@ -126,7 +126,7 @@ def _bars(values: Mapping[int, float], chosen: int, unit: str) -> str:
         axes.set_xlabel(unit)
         axes.set_ylabel("segment")
 
-    return as_svg(draw, (2.1, 0.8 + 0.25 * len(values)))
+    return as_svg(draw, (1.9, 0.8 + 0.25 * len(values)))
 
 
 def draw_bars(axes: Axes, values: Mapping[int, float], chosen: int) -> None:
@@ -150,7 +150,7 @@ def _places(rows: Sequence[Mapping[str, float]], chosen: int) -> str:
         draw_places(axes, rows, chosen)
         axes.set(xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), xlabel="x, of the width", ylabel="y, of the height")
 
-    return as_svg(draw, (2.1, 0.8 + 0.25 * max(len(rows), 5)))
+    return as_svg(draw, (1.9, 0.8 + 0.25 * max(len(rows), 5)))
 
 
 def draw_places(axes: Axes, rows: Sequence[Mapping[str, float]], chosen: int) -> None:

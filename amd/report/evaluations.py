@@ -233,10 +233,11 @@ def version_plot(
 
     def draw(axes: Axes) -> None:
         for place, (name, values) in enumerate(scores.items()):
-            value = 100 * (values[measure] or 0)
+            value = 100 * (values[measure] or 0)  # None: no frame of it has an object
             (bar,) = axes.barh(place, value, 0.6, color=ACCENT, alpha=1 if name == "normal" else 0.55)
-            add_tip(bar, f"{spoken(name)}: {value:.1f} %")
-            axes.text(value + 1, place, f"{value:.1f}", va="center")
+            said = "–" if values[measure] is None else f"{value:.1f}"
+            add_tip(bar, f"{spoken(name)}, IoU: {said} %")
+            axes.text(value + 1, place, said, va="center")
             if name in published:
                 axes.plot([100 * published[name][measure]] * 2, [place - 0.42, place + 0.42], color=PALE, linewidth=2)
         axes.set_yticks(range(len(scores)), [name.replace("_", " ") for name in scores])
