@@ -224,7 +224,7 @@ class Desk:
 
 def _shown(job: Job, current: _Task | None, waiting: list[Step]) -> dict[str, Any]:
     """A job as the page has it; times and shares as of the summary of `amd segment`."""
-    shown = {"id": job.id, "name": job.file.name, **_step(job.main, waiting), "row": job.row}
+    shown: dict[str, Any] = {"id": job.id, "name": job.file.name, **_step(job.main, waiting), "row": job.row}
     shown["exports"] = {key: _step(step, waiting) for key, step in dict(job.exports).items()}
     if current is not None and current.job is job:
         with suppress(UserError):  # nothing is told yet
