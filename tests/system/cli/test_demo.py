@@ -17,8 +17,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from conftest import REPOSITORY
 from PIL import Image
+from projects import REPOSITORY
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
