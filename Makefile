@@ -1,4 +1,5 @@
 # make run: the whole pipeline on the built-in corpus.  make test: the tests.  make bench: how fast.
+# make demo: a page in the browser that segments what is dropped into it.
 # make services: MLflow, Prefect and a worker, until make services-stop (docs/operations.md).
 # Each sets up what it needs; Python compiles what it imports, pip would compile everything.
 PYTHON ?= python3
@@ -18,12 +19,15 @@ export PYTHONDONTWRITEBYTECODE :=
 # Tests run on every core at once: one thread each.
 test test-fast: export OMP_NUM_THREADS := 1
 
-.PHONY: run test test-fast bench faults fuzz lint docs services services-stop clean
+.PHONY: run demo test test-fast bench faults fuzz lint docs services services-stop clean
 
 run: $(VENV)/.run
 	python -m stages.prepare
 	dvc repro
 	python -m stages.summary
+
+demo: $(VENV)/.run
+	amd demo $(DEMO_ARGUMENTS)
 
 test: $(VENV)/.dev
 	python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)

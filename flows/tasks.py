@@ -6,7 +6,6 @@ A program that ends with status 2 refuses its input: the state is named Refused,
 from flows import settings  # noqa: F401 - before Prefect
 
 # isort: split
-import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.runtime import task_run
 from prefect.states import Completed, Failed, State
 
-from amd.runtime.processes import Programs
+from amd.runtime.processes import Programs, ending
 
 REFUSED = "Refused"
 
@@ -38,7 +37,7 @@ def run_program(
             return Failed(message=f"not finished after {timeout_s:g} s ({limit})")
     if status == 0:
         return Completed(message="done")
-    return Failed(name=REFUSED if status == 2 else None, message=_reason(status, log))
+    return Failed(name=REFUSED if status == 2 else None, message=ending(status, log))
 
 
 def retried(task: Task, retries: int) -> Task:
@@ -48,12 +47,3 @@ def retried(task: Task, retries: int) -> Task:
 
 def _may_help(_task: Task, _run: TaskRun, state: State) -> bool:
     return state.name != REFUSED
-
-
-def _reason(status: int, log: Path) -> str:
-    """Why a program ended with `status`: the signal, or the last line it wrote."""
-    if status < 0:
-        return f"ended by {signal.Signals(-status).name} (SIGKILL: most often memory)"
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    last = next((line for line in reversed(lines) if line), "")
-    return last.removeprefix("error: ") if not last.startswith("---") else f"exit status {status}"

@@ -61,6 +61,7 @@ def main(params: Params, run: Run) -> None:
         Findings(
             params=params,
             lineage=lineage(run),
+            links=links(run, params.register_.name),
             manifest=if_there("data/manifest.parquet", lambda path: read_table(path, MANIFEST)),
             pairs=if_there("data/shards/pairs.parquet", lambda path: read_table(path, PAIRS)),
             pretrain=if_there("metrics/pretrain.json", read_json),
@@ -116,6 +117,16 @@ def lineage(run: Run) -> dict[str, str]:
         **{key: value for key, value in sorted(tags.items()) if key.startswith(LINEAGE)},
         **{f"dvc.{path}": value for path, value in sorted(locked_hashes().items())},
     }
+
+
+def links(run: Run, model: str) -> dict[str, str]:
+    """Where MLflow shows the pipeline's run and its model: on the server in use, else on that of `make services`."""
+    found = run.client.get_run(run.id)
+    parent = found.data.tags.get(MLFLOW_PARENT_RUN_ID, run.id)
+    uri = run.client.tracking_uri
+    server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    place = f"{server}/#/experiments/{found.info.experiment_id}/runs/{parent}"
+    return {"run": place, "model": f"{server}/#/models/{model}"}
 
 
 def pictures(params: Params, vos: dict | None) -> tuple[list[SequencePictures], int, list[str]]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from amd.cli.arguments import Command, argument, positive
+from amd.cli.arguments import Command, argument, port, positive
 
 
 def exports(text: str) -> tuple[str, ...]:
@@ -24,6 +24,14 @@ runs that lie in an input are left out; masks made with other settings stay, the
   OUT/<input>/masks/<frame>.png   0 or 255, at the frame's own size; of a video's frames the number, from 000000
   OUT/<input>/…                   what --export names
   OUT/summary.json                frames, size, mean object area, confidence, time, warnings, failures
+"""
+
+DEMO = """\
+A page in the browser: drop videos and images into it, see masks play beside the frames, move the threshold, download
+what `amd segment --export` writes. One is worked on at a time, the others wait.
+
+The page is on 127.0.0.1 alone. Sizes are limited as in the inbox (./params.yaml, else the defaults). What was dropped
+and made is deleted when the page ends, with Ctrl-C. Images need a model of single images (--model).
 """
 
 # Every option goes by its name (`dest`) to the parameter of that name of segment_inputs.
@@ -77,6 +85,23 @@ COMMANDS = (
                 metavar="FLOW",
                 help="for transfer: dis (default), a folder with <input>/<frame>.flo, or an AMD",
             ),
+        ),
+    ),
+    Command(
+        "demo",
+        "the same in the browser: a page to drop videos into",
+        DEMO,
+        "amd demo",
+        "amd.inference.page.server:serve",
+        (
+            argument("--model", metavar="MODEL", help="see `amd --help`; without it, what moves"),
+            argument(
+                "--method",
+                choices=("fused", "motion", "amd", "flow"),
+                help="fused (default), motion (faster), amd (default with --model), flow (the floor)",
+            ),
+            argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"),
+            argument("--port", metavar="N", type=port, default=8300, help="default: %(default)s; 0 for any free one"),
         ),
     ),
 )

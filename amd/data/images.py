@@ -72,6 +72,17 @@ def read_labels(path: Path | str) -> np.ndarray:
     return values[..., 0]
 
 
+def read_deep(path: Path | str) -> np.ndarray:
+    """Read what `write_deep` wrote of values from 0 to 1, as float32 H,W. UserError when it is no such picture."""
+
+    def values(image: Image.Image) -> np.ndarray:
+        if not image.mode.startswith("I;16"):
+            raise ValueError(f"16-bit grey is expected, not Pillow's mode {image.mode}")
+        return np.asarray(image, np.float32) / np.float32(np.iinfo(np.uint16).max)
+
+    return _decode(path, values)
+
+
 def decode_jpeg(content: bytes) -> np.ndarray:
     """A JPEG's bytes as uint8 RGB H,W,3; ValueError when they are none, or by their header more than MAX_PIXELS."""
     height, width, *_ = simplejpeg.decode_jpeg_header(content)

@@ -7,10 +7,13 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
@@ -19,6 +22,8 @@ from matplotlib.ticker import MaxNLocator
 from amd.draw.colours import segment_colour
 
 POINTS = 300  # of a curve; longer ones are averaged down to this
+TIPS = 40  # points of a curve that tell their value
+TIP = "tip-"  # begins the id of what has one, until the SVG is written
 INK = "#010203"  # stands for the page's text colour until the SVG is written
 ACCENT = "#3b82c4"
 STYLE: dict[Any, Any] = {
@@ -53,26 +58,27 @@ def training_plots(curve: Sequence[Mapping[str, float]], pairs_per_iteration: in
     segments = [m for m in range(100) if f"area_{m}" in curve[-1]]
     per_segment = lambda name: {m: column(f"{name}_{m}") for m in segments}
     speed = np.array(column("iterations_per_s")) * pairs_per_iteration
-    single = lambda values, **options: _lines(column("iteration"), {None: values}, **options)
-    several = lambda values, **options: _lines(column("iteration"), values, **options)
+    single = lambda values, unit, **options: _lines(column("iteration"), {None: values}, unit, **options)
+    several = lambda values, unit, **options: _lines(column("iteration"), values, unit, **options)
+    waiting = 100 * np.array(column("data_wait_share"))
     return [
-        Plot("Loss", "view synthesis, four levels summed", single(column("loss"))),
-        Plot("Learning rate", "", single(column("learning_rate"), floor=0)),
-        Plot("Speed", "frame pairs per second", single(speed, floor=0)),
-        Plot("Waiting for data", "share of the time, %", single(100 * np.array(column("data_wait_share")), floor=0)),
-        Plot("Area per segment", "share of the frame, %", several(_percent(per_segment("area")), floor=0)),
-        Plot("Motion per segment", "pixels per pair", several(per_segment("motion"), floor=0)),
+        Plot("Loss", "view synthesis, four levels summed", single(column("loss"), "loss")),
+        Plot("Learning rate", "", single(column("learning_rate"), "learning rate", floor=0)),
+        Plot("Speed", "", single(speed, "pairs per second", floor=0)),
+        Plot("Waiting for data", "share of the time", single(waiting, "%", floor=0)),
+        Plot("Area per segment", "share of the frame", several(_percent(per_segment("area")), "%", floor=0)),
+        Plot("Motion per segment", "", several(per_segment("motion"), "pixels per pair", floor=0)),
     ]
 
 
 def segment_plots(rows: Sequence[Mapping[str, float]], chosen: int) -> list[Plot]:
     """Bars of every statistic by segment, and where in the frame the segments lie (paper, figure 3)."""
-    bars = lambda name, factor=1.0: _bars({int(row["segment"]): factor * row[name] for row in rows}, chosen)
+    bars = lambda name, unit, factor=1.0: _bars({int(row["segment"]): factor * row[name] for row in rows}, chosen, unit)
     return [
-        Plot("Motion", "pixels per pair", bars("motion")),
-        Plot("Area", "% of the frame", bars("area", 100)),
-        Plot("Entropy", "of the mask, nats", bars("entropy")),
-        Plot("Reconstruction error", "mean D_SSIM", bars("reconstruction_error")),
+        Plot("Motion", "", bars("motion", "pixels per pair")),
+        Plot("Area", "", bars("area", "% of the frame", 100)),
+        Plot("Entropy", "of the mask", bars("entropy", "nats")),
+        Plot("Reconstruction error", "", bars("reconstruction_error", "mean D_SSIM")),
         Plot("Centre and spread", "disc: half the spread; circle: centre from frame to frame", _places(rows, chosen)),
     ]
 
@@ -82,7 +88,10 @@ def _percent(values: Mapping[int, list[float]]) -> dict[int, np.ndarray]:
 
 
 def _lines(
-    iterations: Sequence[float], values: Mapping[int | None, Sequence[float]], floor: float | None = None
+    iterations: Sequence[float],
+    values: Mapping[int | None, Sequence[float]],
+    unit: str,
+    floor: float | None = None,
 ) -> str:
     """Curves over iterations, one per segment, or a single one under the key None."""
 
@@ -91,17 +100,33 @@ def _lines(
             colour = ACCENT if segment is None else segment_colour(segment)
             x, y = thinned(iterations), thinned(column)
             axes.plot(x, y, color=colour, marker="o" if len(x) == 1 else None, markersize=3)
+            whose = "" if segment is None else f"segment {segment}, "
+            for place in range(0, len(x), 1 + len(x) // TIPS):
+                (point,) = axes.plot(x[place], y[place], "o", color=colour, markersize=9, alpha=0.01)
+                add_tip(point, f"{whose}iteration {x[place]:,.0f}, {unit}: {y[place]:.4g}")
         axes.set_ylim(bottom=floor)
         axes.grid(axis="y")
+        axes.set_xlabel("iteration")
+        axes.set_ylabel(unit)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.margins(x=0.01)
 
-    return as_svg(draw, (3.7, 1.9))
+    return as_svg(draw, (3.7, 2.1))
 
 
-def _bars(values: Mapping[int, float], chosen: int) -> str:
-    return as_svg(lambda axes: draw_bars(axes, values, chosen), (1.9, 0.5 + 0.25 * len(values)))
+def _bars(values: Mapping[int, float], chosen: int, unit: str) -> str:
+    def draw(axes: Axes) -> None:
+        draw_bars(axes, values, chosen)
+        for bar, (segment, value) in zip(axes.patches, values.items(), strict=True):
+            add_tip(bar, f"segment {segment}, {unit}: {value:.4g}")
+        axes.xaxis.set_visible(True)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.spines["bottom"].set_visible(True)
+        axes.set_xlabel(unit)
+        axes.set_ylabel("segment")
+
+    return as_svg(draw, (1.9, 0.8 + 0.25 * len(values)))
 
 
 def draw_bars(axes: Axes, values: Mapping[int, float], chosen: int) -> None:
@@ -121,7 +146,11 @@ def draw_bars(axes: Axes, values: Mapping[int, float], chosen: int) -> None:
 
 
 def _places(rows: Sequence[Mapping[str, float]], chosen: int) -> str:
-    return as_svg(lambda axes: draw_places(axes, rows, chosen), (1.9, 0.5 + 0.25 * max(len(rows), 5)))
+    def draw(axes: Axes) -> None:
+        draw_places(axes, rows, chosen)
+        axes.set(xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), xlabel="x, of the width", ylabel="y, of the height")
+
+    return as_svg(draw, (1.9, 0.8 + 0.25 * max(len(rows), 5)))
 
 
 def draw_places(axes: Axes, rows: Sequence[Mapping[str, float]], chosen: int) -> None:
@@ -137,6 +166,7 @@ def draw_places(axes: Axes, rows: Sequence[Mapping[str, float]], chosen: int) ->
         circle = Circle(centre, row["centre_deviation"], fill=False, edgecolor=colour, linewidth=2 if is_object else 1)
         for patch in (disc, circle):
             axes.add_patch(patch)
+            add_tip(patch, f"segment {segment}: centre {centre[0]:.2f}, {centre[1]:.2f}; spread {row['spread']:.2f}")
             patch.set_clip_path(axes.patch)
         axes.plot(*centre, "o", color=colour, markersize=3)
         _label(axes, segment, disc, 2 * np.pi * segment / len(rows), reach, is_object)
@@ -164,6 +194,11 @@ def thinned(values: Sequence[float]) -> np.ndarray:
     return np.array([np.nanmean(part) if np.isfinite(part).any() else np.nan for part in stretches])
 
 
+def add_tip(artist: Artist, text: str) -> None:
+    """What a browser shows of a point or a bar when the mouse is over it."""
+    artist.set_gid(TIP + quote(text, safe=""))
+
+
 def as_svg(draw: Callable[[Axes], None], inches: tuple[float, float]) -> str:
     """What `draw` draws, as an SVG element for the page; `inches` are width and height."""
     with matplotlib.rc_context(STYLE):
@@ -185,6 +220,7 @@ def _for_page(document: str) -> str:
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r' (xmlns(:xlink)?|version)="[^"]*"', "", svg)
     svg = re.sub(r' width="[^"]*pt" height="[^"]*pt"', ' role="img"', svg, count=1)
+    svg = re.sub(rf'<g id="{TIP}([^"]*)">', lambda tip: f'<g class="tip"><title>{escape(unquote(tip[1]))}</title>', svg)
     svg = re.sub(r' id="[\w.]+_\d+"', "", svg)
     svg = re.sub(r'(id="|#)([pm][0-9a-f]{10})\b', rf"\1f{zlib.crc32(svg.encode()):08x}\2", svg)  # once on the page
     svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)

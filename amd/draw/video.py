@@ -37,6 +37,11 @@ H264 = Coding(
     {"movflags": "faststart"},  # plays while it still loads
     even=True,
 )
+VP9_SMALL = Coding(  # clips inside a page
+    *("libvpx-vp9", "webm", ".webm", "yuv420p", 1000),
+    {"crf": "38", "b": "0", "deadline": "realtime", "cpu-used": "6", "lag-in-frames": "0"},
+    even=True,
+)
 VP9_ALPHA = Coding(
     *("libvpx-vp9", "webm", ".webm", "yuva420p", 1000),  # WebM's own clock
     # Frames that the encoder reorders (auto-alt-ref) cannot carry transparency; without lag it holds no frames back.

@@ -11,7 +11,7 @@ by PyAV alone: nothing compares decoders here, as ingest does.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -183,25 +183,29 @@ def _segmented(source: Source, wanted: Wanted, out: Path) -> dict:
     """The columns of an input's row, from its receipt when it is done already."""
     if source.problem:
         raise UserError(source.problem)
-    video = Video(source, wanted.span, _promised(source))
+    video = Video(source, wanted.span, promised_frames(source))
     key = wanted.key(video)
     folder, row = find_place(out, source.video_id, key)
     if row is None or not all(is_whole(name, folder, row["frames"]) for name in wanted.exports):
         mark(folder, key, None)
-        row = _segment(video, wanted, folder)
+        if not {need for name in wanted.exports for need in EXPORTS[name].needs}:
+            video.kept = lambda name: _written(folder / "masks" / f"{name}.png")
+        frames = chosen_objects(wanted.method.masks, video, wanted.objects, wanted.keep, wanted.drop)
+        row = write_masks(video, frames, wanted.exports, folder)
         mark(folder, key, row)
     return row | {"video_id": folder.name}
 
 
-def _segment(video: Video, wanted: Wanted, folder: Path) -> dict:
-    """Write every export of a video; its row."""
+def write_masks(video: Video, frames: Iterable[MaskedFrame], exports: Sequence[str], folder: Path) -> dict:
+    """Write every export of a video's masked frames, as they come, under `folder`; its row of the summary.
+
+    UserError for a folder of images that does not decode to its end.
+    """
     began, source = time.monotonic(), video.source
-    if not {need for name in wanted.exports for need in EXPORTS[name].needs}:
-        video.kept = lambda name: _written(folder / "masks" / f"{name}.png")
     info = SourceInfo(source.video_id, source.frame_names)
     tally = _Tally()
-    with open_exports(wanted.exports, folder, info) as write:
-        for frame in chosen_objects(wanted.method.masks, video, wanted.objects, wanted.keep, wanted.drop):
+    with open_exports(exports, folder, info) as write:
+        for frame in frames:
             write(frame)
             tally.add(frame)
     if video.damage and source.frame_names is not None:  # whoever made the folder can mend it
@@ -273,7 +277,7 @@ def _doubts(video: Video, frames: int) -> list[str]:
     return doubts + video.flaws.texts()
 
 
-def _promised(source: Source) -> int | None:
+def promised_frames(source: Source) -> int | None:
     """How many frames there should be; None where the container does not say."""
     return probe(source.path).frames_promised if source.frame_names is None else len(source.frame_names)
 

@@ -2,8 +2,8 @@
 
 Input: what metrics/ holds of each. Output: sentences, tables and pictures.
 
-An evaluation is shown when metrics/<name>*.json is there, with every metrics/<name>*.png; else a line says how to run
-it. What the literature has stands apart from what was measured here.
+An evaluation is shown when metrics/<name>*.json is there, with every metrics/<name>*.png; else its name stands in the
+line of what was not run. What the literature has stands apart from what was measured here.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 
 from amd.data.images import image_size
-from amd.draw.plots import ACCENT, Plot, as_svg
+from amd.draw.plots import ACCENT, Plot, add_tip, as_svg
 from amd.evaluation.published import FULL
 from amd.report.pictures import file_uri
 from amd.report.tables import Table, grouped, listed, result_facts, result_tables, spoken, text
@@ -66,7 +66,8 @@ class Section:
     evaluation: Evaluation
     parts: list[Part] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # why something is not there
+    notes: list[str] = field(default_factory=list)  # why something of it is not there
+    absent: str = ""  # why there is no section at all, and what makes one
 
 
 def sections(folder: Path) -> list[Section]:
@@ -82,7 +83,7 @@ def _section(evaluation: Evaluation, folder: Path) -> Section:
         except UserError as error:
             section.notes.append(str(error))
     if not section.parts and not section.notes:
-        section.notes.append(f"Not run: {evaluation.command} writes {folder / evaluation.name}.json.")
+        section.absent = section.absent or evaluation.command
     for path in sorted(folder.glob(f"{evaluation.name}*.png")) if section.parts else ():
         try:
             caption = evaluation.captions.get(path.stem, spoken(path.stem))
@@ -93,12 +94,12 @@ def _section(evaluation: Evaluation, folder: Path) -> Section:
 
 
 def _add(section: Section, path: Path, report: Any) -> None:
-    """Add a file's part, or the note that it was skipped."""
+    """Add a file's part, or why it was skipped."""
     command = section.evaluation.command
     if not isinstance(report, dict):
         raise UserError(f"{path}: no results of {section.evaluation.title.lower()}; run {command} again")
     if "skipped" in report:
-        section.notes.append(f"Skipped: {report['skipped']}. {command} runs it.")
+        section.absent = f"{report['skipped']}; {command}"
         return
     try:
         section.parts.append(_part(section.evaluation, path, report))
@@ -138,12 +139,7 @@ def _published(published: Any) -> list[Table]:
 
 
 def _adaptation(report: Report) -> str:
-    videos = [video for video in report["per_video"].values() if "last_loss" in video]
-    fell = sum(video["last_loss"] < video["first_loss"] for video in videos)
-    return (
-        f"{report['videos']} videos in {report['seconds']:.0f} s, {report['failed']} failed. The training loss of the "
-        f"last iteration is below that of the first in {fell} of {len(videos)}; each is of other crops."
-    )
+    return f"{report['videos']} videos in {report['seconds']:.0f} s, {report['failed']} failed."
 
 
 def _saliency(report: Report) -> str:
@@ -185,15 +181,6 @@ def _sweep(report: Report) -> str:
     return f"Label-free J by the number of segments, each a training of its own: {words}. One seed each."
 
 
-def _loss_plots(report: Report) -> list[Plot]:
-    losses = {
-        name: (video["first_loss"], video["last_loss"])
-        for name, video in report["per_video"].items()
-        if "last_loss" in video
-    }
-    return [loss_plot(losses)] if losses else []
-
-
 def _version_plots(report: Report) -> list[Plot]:
     return [version_plot(report["scores"], report["published"]["scores"])]
 
@@ -203,7 +190,7 @@ EVALUATIONS = (
         "example", "A real clip, without a model", "dvc repro example",
         captions={"example": "Frames of examples/ with the mask of what moves (`amd segment`), which no label taught."},
     ),
-    Evaluation("adapt", "Adaptation", "dvc repro adapt", _adaptation, _loss_plots),
+    Evaluation("adapt", "Adaptation", "dvc repro adapt", _adaptation),
     Evaluation(
         "robustness", "Robustness", "dvc repro evaluate_robustness", _robustness, _version_plots,
         {"robustness": "The middle frame of the first sequences in every version, and below it its mask."},
@@ -246,32 +233,18 @@ def version_plot(
 
     def draw(axes: Axes) -> None:
         for place, (name, values) in enumerate(scores.items()):
-            value = 100 * (values[measure] or 0)
-            axes.barh(place, value, 0.6, color=ACCENT, alpha=1 if name == "normal" else 0.55)
-            axes.text(value + 1, place, f"{value:.1f}", va="center")
+            value = 100 * (values[measure] or 0)  # None: no frame of it has an object
+            (bar,) = axes.barh(place, value, 0.6, color=ACCENT, alpha=1 if name == "normal" else 0.55)
+            said = "–" if values[measure] is None else f"{value:.1f}"
+            add_tip(bar, f"{spoken(name)}, IoU: {said} %")
+            axes.text(value + 1, place, said, va="center")
             if name in published:
                 axes.plot([100 * published[name][measure]] * 2, [place - 0.42, place + 0.42], color=PALE, linewidth=2)
         axes.set_yticks(range(len(scores)), [name.replace("_", " ") for name in scores])
         axes.set_ylim(len(scores) - 0.5, -0.5)
         axes.set_xlim(0, 100)
+        axes.set_xlabel("IoU, %")
         axes.tick_params(axis="y", length=0)
 
-    note = "%, pooled; grey: published on YouTube-VOS, which is other data"
-    return Plot("Foreground IoU", note, as_svg(draw, (3.7, 0.6 + 0.24 * len(scores))))
-
-
-def loss_plot(losses: Mapping[str, tuple[float, float]]) -> Plot:
-    """The loss of every video's first iteration (grey) and of its last (blue)."""
-
-    def draw(axes: Axes) -> None:
-        for place, (first, last) in enumerate(losses.values()):
-            axes.plot([first, last], [place, place], color=ACCENT, linewidth=1)
-            axes.plot(first, place, "o", color=PALE, markersize=4.5)
-            axes.plot(last, place, "o", color=ACCENT, markersize=4.5)
-        axes.set_yticks(range(len(losses)), list(losses))
-        axes.set_ylim(len(losses) - 0.5, -0.5)
-        axes.set_xlim(left=0)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x")
-
-    return Plot("Loss", "first iteration (grey), last (blue)", as_svg(draw, (3.7, 0.6 + 0.2 * len(losses))))
+    note = "pooled; grey: published on YouTube-VOS, which is other data"
+    return Plot("Foreground IoU", note, as_svg(draw, (3.7, 0.8 + 0.24 * len(scores))))

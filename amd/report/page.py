@@ -16,7 +16,7 @@ from amd.data.ingest.report import reason_counts
 from amd.draw.colours import colour_wheel, segment_colour
 from amd.draw.plots import segment_plots, training_plots
 from amd.report.evaluations import Section
-from amd.report.pictures import FALSE_ALARM, HIT, MISS, SequencePictures, png_uri
+from amd.report.pictures import FALSE_ALARM, HIT, MISS, SequencePictures, png_uri, within_budget
 from amd.report.vos_view import TITLES, score_view, verdict
 from amd.runtime.files import write_text
 from amd.training.objectness import SMALLEST_AREA, choices
@@ -27,6 +27,7 @@ CRITERIA_TITLES = {
     "reconstruction_error": "largest reconstruction error",
     "centre": "most central",
 }
+PICTURED = "models/amd.safetensors, predictions and the benchmark"  # what pictures of sequences need
 REJECTED_SHOWN = 200  # rows of the table; a large archive may have thousands
 
 
@@ -36,6 +37,7 @@ class Findings:
 
     params: Params
     lineage: Mapping[str, str]  # git.*, params.sha256, mlflow.*, date, version.*, dvc.<path>
+    links: Mapping[str, str] = field(default_factory=dict)  # addresses in MLflow: of the "run", of its "model"
     manifest: Sequence[Mapping[str, Any]] | None = None  # rows of amd.data.tables.MANIFEST
     pairs: Sequence[Mapping[str, Any]] | None = None  # rows of amd.data.tables.PAIRS
     pretrain: Mapping[str, Any] | None = None  # metrics/pretrain.json
@@ -66,8 +68,24 @@ def make_report(out: Path | str, findings: Findings) -> None:
         segment_colour=segment_colour,
         wheel=png_uri(colour_wheel(112)),
         rejected_shown=REJECTED_SHOWN,
+        sequences=within_budget(findings.sequences),
+        evaluations=[section for section in findings.evaluations if not section.absent],
+        absent=absent(findings),
     )
     write_text(out, page)
+
+
+def absent(findings: Findings) -> dict[str, str]:
+    """What has no section in this page, and what would make one."""
+    parts = {
+        "Data": (findings.manifest or findings.pairs, "data/manifest.parquet and data/shards/pairs.parquet"),
+        "Training": (training_view(findings), "metrics/pretrain.json"),
+        "Segments": (findings.objectness, "metrics/objectness.json"),
+        "Scores": (findings.vos, "metrics/vos.json"),
+        "Sequences": (findings.sequences, "; ".join(findings.problems) or PICTURED),
+    }
+    missing = {title: how for title, (there, how) in parts.items() if not there}
+    return missing | {each.evaluation.title: each.absent for each in findings.evaluations if each.absent}
 
 
 def data_view(

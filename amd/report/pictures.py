@@ -1,13 +1,14 @@
 """What a held-out sequence looks like: frame, truth, masks and segment flow as small embedded pictures.
 
-Input: a benchmark sequence, its predictions on disk, the model before adaptation. Output: every frame's J, and
-pictures of its worst, median and best frame as data URIs.
+Input: a benchmark sequence, its predictions on disk, the model before adaptation. Output: every frame's J, pictures of
+its worst, median and best frame, and a clip of its masks, as data URIs.
 """
 
 import base64
 import io
+import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,8 @@ from amd.data.benchmarks.predictions import masks_folder, prediction_path, read_
 from amd.data.benchmarks.sequences import read_truth
 from amd.data.images import read_image
 from amd.draw.colours import flow_colours
+from amd.draw.overlay import draw_mask
+from amd.draw.video import VP9_SMALL, encoded_video
 from amd.evaluation.metrics import jaccard
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo
@@ -28,6 +31,8 @@ from amd.training.adaptation import shrink
 
 THUMBNAIL = 320  # pixels of the longer edge
 QUALITY = 82  # of the JPEGs
+CLIP_FRAMES, CLIP_FPS = 48, 12  # of a sequence's clip, spread over all of it
+CLIPS = 6_000_000  # characters of all clips on a page: with the pictures it stays below 15 MB
 EMBEDDED = 400_000  # bytes of a picture file that is embedded as it is
 WIDEST = 1680  # pixels of one that is shrunk
 
@@ -55,6 +60,7 @@ class SequencePictures:
     curves: dict[str, list[float]]
     frames: list[FramePictures]
     longest_flow: float  # pixels of the frame per step: what full saturation means
+    clip: str | None = None  # its masks drawn over its frames, a WebM; None where one is missing
 
     @property
     def means(self) -> dict[str, float]:
@@ -91,7 +97,17 @@ def picture_sequence(
         )
         for index, rank in chosen.items()
     ]
-    return SequencePictures(sequence.name, curves, pictures, longest)
+    clip = _clip(sequence, masks_folder(folders[judge], sequence.dataset)) if judge in folders else None
+    return SequencePictures(sequence.name, curves, pictures, longest, clip)
+
+
+def within_budget(sequences: Iterable[SequencePictures], characters: int = CLIPS) -> list[SequencePictures]:
+    """The sequences; clips are left out from where all of them would be larger."""
+    kept, used = [], 0
+    for sequence in sequences:
+        used += len(sequence.clip or "")
+        kept.append(sequence if used <= characters else replace(sequence, clip=None))
+    return kept
 
 
 def representatives(
@@ -160,6 +176,24 @@ def _curve(sequence: Sequence, folder: Path) -> list[float] | None:
         truth = read_truth(frame)
         scores.append(jaccard(read_prediction(path, truth.shape), truth))
     return scores
+
+
+def _clip(sequence: Sequence, folder: Path) -> str | None:
+    """Frames with their masks drawn on, at the thumbnail's size, as a WebM's data URI; None when a mask is missing."""
+    frames = sequence.frames[:: -(-len(sequence.frames) // CLIP_FRAMES)]
+    paths = [prediction_path(folder, sequence.name, frame.name) for frame in frames]
+    if not all(path.is_file() for path in paths):
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "clip.webm"
+        with encoded_video(file, VP9_SMALL) as video:
+            for number, (frame, path) in enumerate(zip(frames, paths, strict=True)):
+                image = read_image(frame.image)
+                height, width = thumbnail_size(*image.shape[:2])
+                mask = _shrunk(read_prediction(path, image.shape[:2]), height, width)
+                small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+                video.write(draw_mask(small, mask), number / CLIP_FPS)
+        return f"data:video/webm;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
 def _frame_pictures(sequence: Sequence, frame: BenchmarkFrame, folders: Mapping[str, Path]) -> dict[str, str | None]:

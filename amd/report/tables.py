@@ -93,17 +93,20 @@ def _entries(group: Mapping[str, Any] | Sequence[Any]) -> Iterator[tuple[str, An
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Values of nested mappings, their names joined."""
+    """Values of nested mappings, their names joined; a mean has its deviation beside it."""
     if not isinstance(value, Mapping):
         yield prefix or "value", value
         return
+    if isinstance(value.get("mean"), float) and isinstance(value.get("deviation"), float):  # over seeds
+        yield f"{prefix} mean".strip(), f"{text(value['mean'])} ± {text(value['deviation'])}"
+        value = {key: inner for key, inner in value.items() if key not in ("mean", "deviation")}
     for key, inner in value.items():
         yield from _flat(inner, f"{prefix} {key}".strip())
 
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        float(cell.partition(" ± ")[0])
     except ValueError:
         return cell in ("–", "")
     return True

@@ -12,6 +12,7 @@ Elsewhere only what is something else: a pool of functions (amd.data.pool), prog
 import ctypes
 import os
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -114,6 +115,18 @@ class Programs:
             return process.wait(timeout_s)
 
 
+def ending(status: int, log: Path) -> str:
+    """Why a program ended with `status`: the signal, or the last line that it wrote into its log.
+
+    Lines that begin with --- are the log's own.
+    """
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name} (SIGKILL: most often memory)"
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    last = next((line for line in reversed(lines) if line), "---")
+    return last.removeprefix("error: ") if not last.startswith("---") else f"exit status {status}"
+
+
 def follow(process: psutil.Process) -> None:
     """End this process as by SIGTERM once `process` has ended, even if it was killed."""
     leader = identity(process)
@@ -192,6 +205,12 @@ def free_threads() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     busy = psutil.cpu_percent(interval=BUSY_S) / 100 * (psutil.cpu_count() or 1)
     return max(1, min(cores, round(cores - busy)))
+
+
+def limit_memory(megabytes: int) -> None:
+    """Let this process have so much memory of its own and no more (Linux; elsewhere the limit has no effect)."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, most))
 
 
 def limit_threads(count: int) -> None:

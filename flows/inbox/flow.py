@@ -21,12 +21,12 @@ from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from amd.config import Inbox, load_params
+from amd.data.video.rules import refuse_entry, refuse_name
 from amd.runtime.files import read_json
 from amd.runtime.logs import logged
 from amd.runtime.processes import Programs
 from flows.alerts import FAILED_FILE, alert
 from flows.inbox.folder import RESULTS, SHEET, Job, finish, open_jobs
-from flows.inbox.rules import refuse_entry, refuse_name
 from flows.tasks import retried, run_program
 
 GRACE_S = 10.0

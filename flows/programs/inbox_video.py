@@ -5,7 +5,6 @@ amd.inference.inputs, and contact_sheet.png. A video that is refused or fails is
 """
 
 import argparse
-import resource
 import signal
 from contextlib import closing
 from pathlib import Path
@@ -14,15 +13,16 @@ from amd.config import DEFAULT_PATH, Inbox, load_params
 from amd.data.images import write_image
 from amd.data.video.decode import Source, read_frames
 from amd.data.video.limits import refuse_video
+from amd.data.video.rules import INBOX, memory_reason
 from amd.draw.sheet import contact_sheet
 from amd.inference.inputs import segment_inputs
 from amd.runtime.errors import UserError, exit_on_user_error
 from amd.runtime.files import read_json
+from amd.runtime.processes import limit_memory
 from flows.inbox.folder import SHEET
 
 SUMMARY = "summary.json"
 SHEET_SHORT_EDGE = 160  # pixels of a frame on the contact sheet
-OUT_OF_MEMORY = ("allocate", "MemoryError")  # in the words of FFmpeg, torch and NumPy
 
 
 @exit_on_user_error
@@ -32,7 +32,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     limits = load_params(options.params).inbox
     limit_memory(limits.memory_mb)
-    if reason := refuse_video(options.video, limits, "inbox."):
+    if reason := refuse_video(options.video, limits, INBOX):
         raise UserError(reason)
     try:
         segment_inputs([options.video], options.out, options.model, adapt=options.adapt or None, overlay=True)
@@ -45,18 +45,9 @@ def main() -> None:
     write_image(options.out / SHEET, sheet)
 
 
-def limit_memory(megabytes: int) -> None:
-    """Let this process have so much memory of its own and no more (Linux; elsewhere the limit has no effect)."""
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, most))
-
-
 def _reason(message: str, video: Path, limits: Inbox) -> str:
     """The end of segment_inputs as what is to be said of its one input."""
-    reason = message.removeprefix(f"1 of 1 inputs failed: {video.name}: ")
-    if any(word in reason for word in OUT_OF_MEMORY):
-        return f"needs more memory than inbox.memory_mb ({limits.memory_mb}): {reason}"
-    return reason
+    return memory_reason(message.removeprefix(f"1 of 1 inputs failed: {video.name}: "), limits)
 
 
 def _options() -> argparse.Namespace:

@@ -36,16 +36,17 @@ def refuse_video(path: Path, limits: Limits, whose: str = "") -> str:
         facts = probe(path)
         if not facts.has_video:
             return "no readable video stream (sound only, a cover picture, or a damaged header)"
-        if reason := _refuse_facts(facts, limits, whose):
+        if reason := refuse_facts(facts, limits, whose):
             return reason
         times = frame_times(path)
     except ProbeError as error:
         return f"not a readable video ({error.reason})"
     seconds = float(times[-1]) if len(times) else 0.0
-    return _refuse_facts(Probe(True, frames_promised=len(times), duration_s=seconds), limits, whose)
+    return refuse_facts(Probe(True, frames_promised=len(times), duration_s=seconds), limits, whose)
 
 
-def _refuse_facts(facts: Probe, limits: Limits, whose: str) -> str:
+def refuse_facts(facts: Probe, limits: Limits, whose: str) -> str:
+    """Why a video or an image of such facts is refused; empty when it is not."""
     pixels, frames, minutes = facts.width * facts.height, facts.frames_promised or 0, (facts.duration_s or 0.0) / 60
     if pixels > limits.max_pixels:
         return f"{facts.width}x{facts.height} is {pixels} pixels; {whose}max_pixels is {limits.max_pixels}"

@@ -13,3 +13,18 @@ for (const button of document.querySelectorAll("table.sortable th button")) {
     head.setAttribute("aria-sort", rising ? "ascending" : "descending");
   });
 }
+
+// A click on a picture, or Enter, shows it as large as the window; another one closes it.
+const large = document.querySelector("#large"), shown = large.insertBefore(new Image(), large.firstChild);
+large.addEventListener("click", () => large.close());
+for (const picture of document.querySelectorAll("figure img")) {
+  const open = () => {
+    Object.assign(shown, { src: picture.src, alt: picture.alt });
+    large.querySelector("p").textContent = picture.alt;
+    large.showModal();
+  };
+  picture.tabIndex = 0;
+  picture.setAttribute("role", "button");
+  picture.addEventListener("click", open);
+  picture.addEventListener("keydown", (event) => { if (event.key === "Enter") open(); });
+}

@@ -1,10 +1,12 @@
 """The report's page: a fabricated run whose scores are known by hand, read back with an HTML parser."""
 
+import base64
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from projects import REPOSITORY
 from reports import (
     EVIL,
     HEIGHT,
+    SHIFTS,
     WIDTH,
     Page,
     decoded,
@@ -22,11 +25,13 @@ from reports import (
 
 from amd.config import load_params
 from amd.report.page import Findings, make_report
-from amd.report.pictures import FALSE_ALARM, HIT, MISS
+from amd.report.pictures import FALSE_ALARM, HIT, MISS, SequencePictures, within_budget
 from amd.runtime.files import read_json, write_json
 from amd.runtime.store import relocate
 from amd.runtime.tracking import connect
 from stages import report, run_stage
+
+MLFLOW = "http://127.0.0.1:5000/#/"  # of `make services`
 
 
 @pytest.fixture(scope="module")
@@ -74,20 +79,22 @@ def test_the_page_needs_nothing_else(page: Page, html: str):
     for _, attributes in page.elements:
         for name in ("src", "href", "xlink:href", "action", "srcset", "poster", "data"):
             target = attributes.get(name)
-            assert target is None or target.startswith(("data:image/", "#")), target
+            assert target is None or target.startswith(("data:image/", "data:video/webm;", "#", MLFLOW)), target
     assert not page.all("link")
     assert not page.all("iframe")
     assert all("src" not in script for script in page.all("script"))
     assert "@import" not in html
     assert not re.search(r"url\((?!#)", html)
-    assert not re.search(r"https?://", html)
+    assert set(re.findall(r"https?://[^#]*", html)) == {MLFLOW.removesuffix("#/")}, "links alone, that a user follows"
 
 
 def test_ids_are_unique_and_every_reference_has_its_target(page: Page, html: str):
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     wanted = set(re.findall(r"url\(#([^)]+)\)", html)) | {
-        attributes["href"][1:] for tag, attributes in page.elements if tag in ("a", "use")
+        attributes["href"][1:]
+        for tag, attributes in page.elements
+        if tag in ("a", "use") and attributes["href"].startswith("#")
     }
     assert len(wanted) > 10
     assert wanted <= set(ids)
@@ -161,13 +168,16 @@ def test_pictures_show_hits_misses_and_false_alarms(page: Page):
     assert np.ptp(picture[5, 5]) < 12  # grey where there is neither
 
 
-def test_lineage_and_data_on_the_page(html: str, finished: Path):
+def test_lineage_and_data_on_the_page(html: str, page: Page, finished: Path):
     client = connect()
     runs = client.search_runs([client.get_experiment_by_name("amd").experiment_id])
     parent = next(run for run in runs if "amd.pipeline" in run.data.tags)
     stage = next(run for run in runs if run.info.run_name == "report")
     assert parent.info.run_id in html
     assert parent.data.metrics == read_json(finished / "metrics/summary.json")
+    links = [link["href"] for link in page.all("a") if link["href"].startswith(MLFLOW)]
+    run = f"{MLFLOW}experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}"
+    assert links == [run, f"{MLFLOW}models/amd"]
     assert stage.data.tags["params.sha256"] in html
     assert f"torch {torch.__version__}" in html
     stored = client.download_artifacts(stage.info.run_id, "report.html")
@@ -175,6 +185,24 @@ def test_lineage_and_data_on_the_page(html: str, finished: Path):
     for fact in ("<dt>rejected</dt><dd>1</dd>", "<dt>frame pairs</dt><dd>1,234</dd>", "<dt>minutes</dt><dd>3.0</dd>"):
         assert fact in html
     assert "empty file" in html
+
+
+def test_clips_show_the_masks_over_every_frame(page: Page, tmp_path: Path):
+    clips = [video["src"].removeprefix("data:video/webm;base64,") for video in page.all("video")]
+    assert len(clips) == 2
+    (tmp_path / "bee.webm").write_bytes(base64.b64decode(clips[0], validate=True))
+    with av.open(str(tmp_path / "bee.webm")) as clip:
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in clip.decode(video=0)]
+    assert [frame.shape for frame in frames] == [(HEIGHT, WIDTH, 3)] * 6
+    for number, shift in enumerate(SHIFTS["adapted"]["bee"]):
+        left = 20 + number + shift  # of the mask
+        inside, outside = frames[number][18:22, left + 3 : left + 7], frames[number][18:22, left - 8 : left - 4]
+        assert inside[..., 0].mean() - inside[..., 2].mean() > 40 > abs(outside[..., 0].mean() - outside[..., 2].mean())
+
+
+def test_clips_stay_within_the_pages_size():
+    sequences = [SequencePictures(name, {}, [], 0.0, clip) for name, clip in {"a": "xx", "b": "xxx", "c": None}.items()]
+    assert [each.clip for each in within_budget(sequences, 4)] == ["xx", None, None]
 
 
 def test_names_from_data_are_escaped(html: str):

@@ -96,8 +96,40 @@ def test_it_says_nothing_and_asks_no_network(page: Any, report: Path):
 
 def test_every_picture_loads(page: Any):
     widths = page.eval_on_selector_all("img", "pictures => pictures.map(picture => picture.naturalWidth)")
-    assert len(widths) == 1 + 2 * 3 * 5 + 1
-    assert min(widths) > 0
+    assert len(widths) == 1 + 2 * 3 * 5 + 1 + 1  # the last is for the one that is enlarged
+    assert sum(width > 0 for width in widths) >= len(widths) - 1
+
+
+def test_clips_play(page: Any):
+    page.locator("video").first.evaluate("clip => clip.play()")
+    page.wait_for_function("document.querySelector('video').currentTime > 0.1")
+    assert page.evaluate("document.querySelector('video').videoWidth") == 64
+    page.locator("video").first.evaluate("clip => clip.pause()")
+
+
+def test_a_picture_enlarges_on_a_click(page: Any):
+    picture = page.locator(".pictures img").first
+    before = picture.bounding_box()["width"]
+    picture.click()
+    large = page.locator("#large img")
+    large.wait_for(state="visible")
+    assert large.get_attribute("alt") == picture.get_attribute("alt")
+    assert large.bounding_box()["width"] > before
+    page.keyboard.press("Escape")
+    large.wait_for(state="hidden")
+
+
+def test_charts_have_axes_units_and_tooltips(page: Any):
+    loss = page.locator("#training .plots figure").first
+    assert {"iteration", "loss"} <= {text.strip() for text in loss.locator("svg text").all_text_contents()}
+    assert loss.locator("g.tip > title").first.text_content() == "iteration 20, loss: 0.05"
+    motion = page.locator("#segments .plots figure").first
+    assert motion.locator("g.tip > title").nth(2).text_content() == "segment 2, pixels per pair: 3.5"
+
+
+def test_columns_that_sort_say_so(page: Any):
+    sign = "button => getComputedStyle(button, '::after').content"
+    assert page.locator("#means th button").first.evaluate(sign).replace("\\a0", "").strip('"\u00a0 ') == "↕"
 
 
 def test_tables_sort_by_a_click(page: Any):

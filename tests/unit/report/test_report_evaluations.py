@@ -83,10 +83,24 @@ def test_a_section_for_every_evaluation_with_what_is_there(metrics: Path):
     assert [section.evaluation.name for section in found] == [evaluation.name for evaluation in EVALUATIONS]
     there = {section.evaluation.name for section in found if section.parts}
     assert there == {"adapt", "robustness"}
-    missing = section_of(metrics, "features")
-    assert missing.notes == [f"Not run: dvc repro evaluate_features writes {metrics / 'features'}.json."]
-    skipped = section_of(metrics, "saliency")
-    assert skipped.notes == ["Skipped: no data.saliency_root is set. dvc repro evaluate_saliency runs it."]
+    assert section_of(metrics, "features").absent == "dvc repro evaluate_features"
+    assert section_of(metrics, "saliency").absent == "no data.saliency_root is set; dvc repro evaluate_saliency"
+
+
+def test_what_was_not_run_is_one_line_and_no_section(metrics: Path):
+    page = page_of(metrics)
+    (line,) = (text for text in page.texts["p"] if text.startswith("Not run: "))
+    assert "Training (metrics/pretrain.json)" in line
+    assert "Saliency (no data.saliency_root is set; dvc repro evaluate_saliency)" in line
+    ids = [attributes.get("id") for attributes in page.all("section")]
+    assert [name for name in ids if name] == ["run", "adapt", "robustness"]
+
+
+def test_a_mean_has_its_deviation_beside_it():
+    table = grouped("", {"a": {"mIoU": {"mean": 0.5, "deviation": 0.125, "seeds": 3}}, "b": {"mIoU": {"mean": 0.25}}})
+    assert table.head == ("", "mIoU mean", "mIoU seeds")
+    assert table.rows == [("a", "0.500 ± 0.125", "3"), ("b", "0.250", "–")]
+    assert table.numeric == (False, True, True)
 
 
 def test_ours_and_the_published_stand_apart(metrics: Path):
@@ -147,9 +161,10 @@ def test_the_outcome_of_fine_tunings_and_of_the_sweep_in_words(metrics: Path):
     assert not masks.narrow
 
 
-def test_the_loss_of_the_adaptation_in_words(metrics: Path):
+def test_the_adaptation_compares_no_losses_of_other_crops(metrics: Path):
     (part,) = section_of(metrics, "adapt").parts
-    assert "below that of the first in 1 of 2" in part.lead
+    assert part.lead == "2 videos in 4 s, 0 failed."
+    assert part.plots == []
     assert part.facts["seconds"] == "4.500"
 
 

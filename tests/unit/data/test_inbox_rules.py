@@ -11,7 +11,7 @@ from projects import REPOSITORY
 
 from amd.config import Inbox, load_params
 from amd.data.video.limits import refuse_video
-from flows.inbox.rules import refuse_entry, refuse_name
+from amd.data.video.rules import refuse_entry, refuse_name
 
 
 def limits(**changes: object) -> Inbox:
