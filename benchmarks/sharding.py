@@ -15,7 +15,8 @@ import simplejpeg
 from amd.config import Ingest, Shard
 from amd.config.profiles import load_profile
 from amd.data.ingest.manifest import ingest
-from amd.data.pairs.write import SUBSAMPLING, write_shards
+from amd.data.pairs.pack import SUBSAMPLING
+from amd.data.pairs.write import write_shards
 from amd.data.video.decode import fit_size
 from benchmarks.clips import clip
 from benchmarks.decoding import fastest_raw, raw_decoders

@@ -162,7 +162,7 @@ def _read_whole(path: Path) -> None:
 
 def use_shards(folder: Path) -> None:
     """Batches for training."""
-    reader = PairReader(folder / "shards/index.parquet", PairTransform(50, 0.96, 48), pairs=2, seed=0)
+    reader = PairReader(folder / "shards/index.parquet", PairTransform(50, 0.96, 48), batch_size=2, seed=0)
     for _ in range(BATCHES):
         next(reader)
 

@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 from amd.config import Params
 from amd.runtime.files import read_json, write_text
 from amd.runtime.tracking import Run
+from amd.training.choosing import store_object
 from stages import run_stage
-from stages.objectness import store_object
 from stages.pretrain import INDEX, made_from
 from stages.trainings import run_training
 
@@ -36,7 +36,7 @@ def main(segments: int, params: Params, run: Run) -> None:
         "--out": trained,
         "--history": out / HISTORY,
     }
-    choose = partial(store_object, trained, out / CHECKPOINT, params)
+    choose = partial(store_object, trained, out / CHECKPOINT, params, INDEX)
     run_training("pretrain", params, made_from(params), options, choose)
     trained.unlink()
     run.metrics({"loss": read_json(out / HISTORY)["loss"], "segments": segments})

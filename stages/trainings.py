@@ -1,21 +1,15 @@
-"""A training as part of a stage: in several processes where asked, and gone on with after a kill."""
+"""A training as part of a stage, and the weights that it begins with."""
 
-import json
-import shutil
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from amd.config import Params
 from amd.runtime.errors import UserError
-from amd.runtime.files import run_lock
-from amd.runtime.receipts import fingerprint
-from amd.training.distributed import launch
+from amd.training import launching
 from stages import input_tags
 
 STATES = Path(".amd")
-PROGRAM = "amd.training"
 
 
 def run_training(
@@ -27,22 +21,9 @@ def run_training(
     lineage: Mapping[str, str] | None = None,
     lock: str | None = None,
 ) -> None:
-    """Run `python -m amd.training TASK` with --state, the lineage, which `lineage` adds to, and the `options` not None.
-
-    `made_from` is plain data, what the training is made from, and names the state's folder: a training goes on only
-    from a state of the very same. `then` is what the stage makes of the training; an interruption there costs no step
-    of it. Ends this process with the training's status when that is not 0; UserError while another run is at this
-    training, or at any that has the same `lock`.
-    """
-    key = fingerprint([task, made_from])[:16]
-    state = STATES / task / key
-    words = {"--state": state / "state.safetensors", "--lineage": json.dumps(input_tags(params) | dict(lineage or {}))}
-    given = [str(word) for option in (words | dict(options)).items() if option[1] is not None for word in option]
-    with run_lock(STATES / "locks" / (lock or key), task):
-        if status := launch(PROGRAM, [task, *given], getattr(params, task).processes):
-            sys.exit(status)
-        then()
-        shutil.rmtree(state, ignore_errors=True)
+    """The training of amd.training.launching, in the project's folder; `lineage` adds to that of the stage's inputs."""
+    whole = input_tags(params) | dict(lineage or {})
+    launching.run_training(task, params, made_from, options, STATES, whole, then, lock)
 
 
 def start_file(start: str | None, parameter: str) -> Path | None:

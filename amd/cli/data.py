@@ -16,8 +16,8 @@ a file of the benchmark is damaged.
 
 PROFILE = """\
 Make params.yaml a whole set of parameters, and print what changes. The `data` section of the file that is there
-is kept. quickstart: the built-in corpus, minutes on a CPU. workstation: real videos, half an hour on a CPU. paper: the
-papers' settings, days on 8 GPUs.
+is kept. quickstart: the built-in corpus, minutes on a CPU. workstation: real videos, half an hour on a CPU. own: the
+same from motion evidence. paper: the papers' settings, days on 8 GPUs.
 """
 
 
@@ -73,7 +73,7 @@ COMMANDS = (
         "amd profile paper",
         profile,
         (
-            argument("name", choices=("quickstart", "workstation", "paper")),
+            argument("name", choices=("quickstart", "workstation", "own", "paper")),
             argument(
                 "--write",
                 metavar="FILE",

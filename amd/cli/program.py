@@ -11,17 +11,24 @@ import threading
 from collections.abc import Sequence
 
 import amd
-from amd.cli import data, evaluating, models, segmenting
+from amd.cli import data, evaluating, forgetting, models, segmenting, training
 from amd.cli.arguments import Parser, PrintCompletion, add_commands
 from amd.runtime.errors import UserError, exit_on_user_error
 
-COMMANDS = (*segmenting.COMMANDS, *evaluating.COMMANDS, *data.COMMANDS, *models.COMMANDS)
+COMMANDS = (
+    *segmenting.COMMANDS,
+    *training.COMMANDS,
+    *evaluating.COMMANDS,
+    *data.COMMANDS,
+    *forgetting.COMMANDS,
+    *models.COMMANDS,
+)
 
 MANUAL = """\
 Learn to see objects from unlabeled video, and segment images and videos with what was learnt.
 
-The pipeline (videos in, a registered model out) is run by `dvc repro`; see README.md. This command is for
-everything around it: segmenting, scoring, looking at data, and getting models in and out.
+The pipeline (videos in, a registered model out) is run by `dvc repro`, or in short by `amd train`; see README.md. This
+command is for everything around it: segmenting, scoring, looking at data, and getting models in and out.
 """
 
 EXAMPLES = """\

@@ -118,6 +118,8 @@ class Pretrain(Training):
     """Pretraining (paper 4.1)."""
 
     start: str | None  # weights to begin with: models:/NAME/VERSION or a checkpoint; null begins anew
+    objective: Objective = Objective()  # the paper's, where nothing else is said
+    affine: float = Field(default=0.0, ge=0, lt=0.5)  # random warps of every draw: by this share of the frame's size
     min_ratio: float = Field(gt=0, le=1)  # of the resize: drawn from [min_ratio, 1]
     min_learning_rate: float = Field(ge=0)
     seed: int = Field(ge=0)
@@ -127,6 +129,12 @@ class Pretrain(Training):
     def _crop_fits(self) -> "Pretrain":
         if self.crop > self.short_edge * self.min_ratio:
             raise ValueError(f"crop {self.crop} is larger than short_edge * min_ratio")
+        return self
+
+    @model_validator(mode="after")
+    def _shards_hold_it(self) -> "Pretrain":
+        if self.objective.needs_flow:
+            raise ValueError("objective: coherence and consistency need flow, which shards do not hold; set them to 0")
         return self
 
 

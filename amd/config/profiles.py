@@ -17,7 +17,7 @@ from amd.config import DEFAULT_PATH, Params, load_params, parse_params
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_text
 
-PROFILES = ("quickstart", "workstation", "paper")
+PROFILES = ("quickstart", "workstation", "own", "paper")
 FOLDER = Path(__file__).parent / "profiles"
 DEFAULTS = FOLDER / "quickstart.yaml"
 ENTRY = re.compile(r"(  |)([a-z_]+):")  # a section, or a key of one

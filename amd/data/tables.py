@@ -46,6 +46,23 @@ INDEX = pa.schema(
         ("samples", pa.int64()),
         ("bytes", pa.int64()),
         ("sha256", pa.string()),
+        ("quality", pa.list_(pa.uint8())),  # of each sample's motion evidence, 0 to 255; null where shards hold none
+    ]
+)
+
+# A row per accepted video whose shards hold motion evidence.
+EVIDENCE = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("frames", pa.int64()),
+        ("moving", pa.float64()),  # mean share of a frame that moves on its own
+        ("confidence", pa.float64()),  # how sure that is where it is said, 0 to 1
+        ("pairs", pa.int64()),  # that may be drawn: of a quality above 0
+        ("left_out_still", pa.int64()),  # frames in which nothing moves
+        ("left_out_scene", pa.int64()),  # frames of which most moves
+        ("left_out_cut", pa.int64()),  # frames beside a cut
+        ("bytes", pa.int64()),  # of stored maps
+        ("reason", pa.string()),  # why the whole video is left out; empty if it is not
     ]
 )
 

@@ -1,23 +1,30 @@
 """`amd segment` with AMD: the object segment of each image, after adaptation to each video where that is wanted.
 
 Input: a model and a video. Output: each frame with the object's mask. The object is one segment, chosen without labels
-(paper 3.5); a pixel belongs to its most probable segment.
+(paper 3.5, or motion evidence); a pixel belongs to its most probable segment.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from amd.config import Adapt
+from amd.config import Adapt, Fused
 from amd.inference.export import MaskedFrame
+from amd.inference.fused import Sample, fit_appearance
+from amd.inference.fusion import THRESHOLD
+from amd.inference.spool import Spool
 from amd.inference.video import Video
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo, object_segment, weights_hash
+from amd.models.evidence import PACKAGED, load_evidence
 from amd.models.inference import object_mask, soft_masks
 from amd.models.loading import open_as
-from amd.training.adaptation import adapt_to_frames, adaptation_settings
+from amd.motion.evidence import motion_evidence
+from amd.runtime.files import sha256
+from amd.training.adaptation import LARGEST_SHORT_EDGE, adapt_to_frames, adaptation_settings
 
 
 @dataclass(frozen=True)
@@ -42,11 +49,13 @@ class AmdMethod:
 
     def key(self, video: Video) -> dict[str, Any]:
         """What masks are made of; the same for every source."""
+        sees_motion = self.adapt is not None and self.adapt.objective.evidence > 0
         return {
             "weights": self.weights,
             "segment": self.chosen,
             "short_edge": self.info.short_edge,
             "adapt": self.adapt.model_dump() if self.adapt else None,
+            **({"evidence": sha256(PACKAGED)} if sees_motion else {}),
         }
 
     def masks(self, video: Video) -> Iterator[MaskedFrame]:
@@ -66,12 +75,28 @@ class AmdMethod:
         if video.source.is_one_image:
             video.notes.append("one image has no motion to adapt to; segmented with the model as it is")
             return self.model
-        adapted = adapt_to_frames(self.model, self.info, video.images("adaptation"), adapt)
+        images = video.images("adaptation")
+        if adapt.objective.evidence:
+            adapted = _fitted(self.model, self.chosen, images, adapt)
+        else:
+            adapted = adapt_to_frames(self.model, self.info, images, adapt)
         if adapted is None:
             video.notes.append(
                 "nothing moves in it, so there is nothing to adapt to; segmented with the model as it is"
             )
         return adapted or self.model
+
+
+def _fitted(model: AMD, segment: int, images: Iterable[np.ndarray], adapt: Adapt) -> AMD | None:
+    """The model fitted to what moves in frames uint8 H,W,3; None when nothing does."""
+    network, info = load_evidence(device=next(model.parameters()).device)
+    with Spool() as moves:
+        sample = Sample(Fused().frames, adapt.short_edge or LARGEST_SHORT_EDGE)
+        for values in motion_evidence(sample.watch(images), network, info):
+            moves.add(values)
+        if not any((moves[number] > THRESHOLD).any() for number in sample.images):
+            return None
+        return fit_appearance(model, segment, sample, moves, adapt).model
 
 
 def open_amd(model_uri: str, adapt: int | None, segment: int | None, device: str) -> AmdMethod:

@@ -24,8 +24,7 @@ from amd.models.amd import AMD, Architecture
 from amd.models.precision import fastest_precision
 from amd.training.adaptation import adapt
 from amd.training.draws import Clip
-
-OBJECT = 1  # the segment of a model from scratch that evidence makes the object
+from amd.training.objective import OBJECT
 
 Method = Literal["fused", "motion", "amd"]  # whose opinion counts: of both, of motion, of AMD's appearance
 Evidence = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]  # of frames uint8 H,W,3, in order: float32 h,w each

@@ -8,7 +8,8 @@ is as it was written and would be made from the same again; whoever reads it loo
     predictions (stages.receipts)             <out>/done/<dataset>/<sequence>.json origin
     shards of a video (amd.data.pairs.write)  data/shards/videos/<video_id>.json   fingerprint
     masks of `amd segment`                    <out>/<input>/receipt.json           key
-    a training under way (stages.trainings)   .amd/<program>/<fingerprint>/        folder's name
+    a step of `amd train` (amd.cli.training)  <out>/.amd/done/<step>.json          made_from
+    a training under way (amd.training.launching)  .amd/<task>/<fingerprint>/      folder's name
 
 Not receipts, since they hold no result's word: ingest's memory is a table of rows by content, a claim of the inbox says
 who works on a file, DVC's lock files are DVC's.

@@ -73,9 +73,22 @@ def rate(settings: Adapt, iteration: int) -> float:
     return (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2
 
 
-def clip_of(images: Sequence[np.ndarray], pairs: Sequence[tuple[int, int]], short_edge: int | None) -> Clip:
-    """The Clip of frames uint8 H,W,3 and the numbers of the two frames of every pair, without evidence or flow."""
-    return Clip(shrink(images, short_edge), torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2))
+def clip_of(
+    images: Sequence[np.ndarray],
+    pairs: Sequence[tuple[int, int]],
+    short_edge: int | None,
+    evidence: Sequence[np.ndarray] = (),
+) -> Clip:
+    """The Clip of frames uint8 H,W,3 and the numbers of the two frames of every pair, without flow.
+
+    `evidence` float32 h,w of each frame comes on a grid of its own.
+    """
+    frames = shrink(images, short_edge)
+    maps = None
+    if len(evidence):
+        stacked = torch.from_numpy(np.stack(evidence))[:, None]
+        maps = F.interpolate(stacked, frames.shape[2:], mode="bilinear", antialias=True)[:, 0].half()
+    return Clip(frames, torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2), maps)
 
 
 def pairs_apart(frames: int, gap: int) -> list[tuple[int, int]]:

@@ -25,6 +25,7 @@ from amd.training.losses import view_synthesis_loss
 
 Part = TypeVar("Part")
 
+OBJECT = 1  # the segment of a model from scratch that evidence makes the object
 SURE = 1e-4  # probabilities are kept this far from 0 and 1, so that one wrong pixel has a bounded loss
 REFITS = 2  # of a segment's motion, after the first fit: weights have settled then
 SMALLEST_STD = 0.1  # pixels: what flow is not measured more finely than

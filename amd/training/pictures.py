@@ -28,6 +28,7 @@ def training_picture(model: AMD, batch: Batch) -> np.ndarray:
 
     The model is put back into the mode it was in; no random state is used and no statistic is moved.
     """
+    maps = None if batch.evidence is None else batch.evidence[:PAIRS]  # of first frames
     few = Batch(batch.first[:PAIRS], batch.second[:PAIRS], batch.keys[:PAIRS])
     was_training = model.training
     model.eval()
@@ -35,6 +36,8 @@ def training_picture(model: AMD, batch: Batch) -> np.ndarray:
         with torch.no_grad():
             first, second = to_float(few, next(model.parameters()).device)
             columns = _columns(model, model(first, second), first, second)
+            if maps is not None:
+                columns["evidence"] = maps[..., None].expand(-1, -1, -1, 3).numpy()
     finally:
         model.train(was_training)
     return _sheet(columns)

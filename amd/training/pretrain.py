@@ -1,4 +1,4 @@
-"""Pretraining of AMD on shards of frame pairs (paper 4.1).
+"""Pretraining of AMD on shards of frame pairs (paper 4.1), with their motion evidence where the objective asks for it.
 
 Input: the shards' index and params.yaml. Output: the Task of `python -m amd.training pretrain`.
 """
@@ -8,40 +8,70 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amd.config import Params, Pretrain
+from amd.config import Objective, Params, Pretrain
+from amd.data.pairs.evidence import STEPS
 from amd.data.pairs.read import Batch, PairReader, to_float
 from amd.data.pairs.transforms import PairTransform
-from amd.models.amd import AMD, AMDOutput, Architecture
+from amd.data.tables import INDEX, read_table
+from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, fill
 from amd.models.loading import open_as
 from amd.training.distributed import Process
-from amd.training.losses import view_synthesis_loss
+from amd.training.draws import EVIDENCE, IMAGE, affine, random_matrices
+from amd.training.objective import OBJECT, Prediction, objective, predict
+from amd.training.objective import Batch as Known
 from amd.training.pictures import training_picture
 from amd.training.task import Task, adam
 
+PAPER = Objective()
+
 
 class PairObjective(nn.Module):
-    """A batch of frame pairs to the view-synthesis loss and what is watched beside it."""
+    """A batch of frame pairs to the loss and what is watched beside it; the paper's where no `weights` are given.
 
-    def __init__(self, model: AMD) -> None:
+    `segment` is the one that evidence makes the object, `affine` the strength of random warps.
+    """
+
+    def __init__(self, model: AMD, weights: Objective = PAPER, segment: int = OBJECT, affine: float = 0.0) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.weights, self.segment, self.affine = model, weights, segment, affine
+        # What no term trains has no gradient, which several processes would wait for.
+        model.motion.requires_grad_(weights.view_synthesis > 0)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        first, second = to_float(batch, next(self.parameters()).device)
-        output = self.model(first, second)
-        return {"loss": view_synthesis_loss(output, first, second), **segment_scalars(output)}
+        known = self._known(batch)
+        prediction = predict(self.model, known.images, self.weights)
+        return {"loss": objective(prediction, known, self.weights, self.segment), **segment_scalars(prediction)}
+
+    def _known(self, batch: Batch) -> Known:
+        """The batch as the objective takes it: on the device, warped."""
+        device = next(self.parameters()).device
+        images = torch.cat(to_float(batch, device))
+        evidence = None if batch.evidence is None else batch.evidence.to(device).float().div_(STEPS)
+        if self.affine:
+            layers = images if evidence is None else torch.cat((images, evidence[:, None]), 1)
+            copies = 2 if self.weights.needs_pairs else 1  # the frames of a pair are warped alike
+            rng = np.random.default_rng(int(torch.randint(2**62, ())))  # of torch's state, which resuming restores
+            matrices = random_matrices(len(layers) // copies, self.affine, rng).repeat(copies, 1, 1)
+            layers = affine(layers, matrices)
+            images = layers[:, IMAGE].contiguous(memory_format=torch.channels_last)
+            evidence = None if evidence is None else layers[:, EVIDENCE]
+        return Known(images, evidence)
 
 
 @torch.no_grad()
-def segment_scalars(output: AMDOutput) -> dict[str, Tensor]:
-    """Per segment: mean area (share of the frame) and mean length of its flow (pixels of the motion input)."""
-    area = torch.cat((output.masks_first, output.masks_second)).mean((0, 2, 3))
-    motion = torch.cat((output.forward_region_flow, output.backward_region_flow)).norm(dim=2).mean(0)
-    return {f"area_{m}": area[m] for m in range(len(area))} | {f"motion_{m}": motion[m] for m in range(len(area))}
+def segment_scalars(prediction: Prediction) -> dict[str, Tensor]:
+    """Per segment: mean area (share of the frame) and mean length of its flow (pixels of the motion input), if any."""
+    area = prediction.masks.mean((0, 2, 3))
+    scalars = {f"area_{m}": area[m] for m in range(len(area))}
+    if (output := prediction.output) is not None:
+        motion = torch.cat((output.forward_region_flow, output.backward_region_flow)).norm(dim=2).mean(0)
+        scalars |= {f"motion_{m}": motion[m] for m in range(len(area))}
+    return scalars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,21 +90,28 @@ def pretraining(
     """The training of an AMD as `params.model` and `params.pretrain` say.
 
     The weights of the checkpoint `start` are the first ones, random ones without it. UserError when they do not fit.
+    What evidence makes the object is the object segment that `start` has, if any.
     """
     settings = params.pretrain
     torch.manual_seed(settings.seed)
-    model = AMD(Architecture(**params.model.model_dump()))
+    model, segment = AMD(Architecture(**params.model.model_dump())), OBJECT
     if start is not None:
-        fill(model, open_as(AMD, start)[0].state_dict(), start)
+        begun, info = open_as(AMD, start)
+        fill(model, begun.state_dict(), start)
+        segment = OBJECT if info.object_segment is None else info.object_segment
+    known = {"videos": sorted({video for row in read_table(index, INDEX) for video in row["video_ids"]})}
+    facts: dict[str, Any] = {"params": params.model_dump(by_alias=True), "lineage": known | (lineage or {})}
+    if settings.objective.evidence:
+        facts["object_segment"] = segment
     return Task(
         network=model,
-        objective=PairObjective(model),
+        objective=PairObjective(model, settings.objective, segment, settings.affine),
         optimiser=adam(settings),
         batches=lambda number: open_reader(settings, index, process, number),
         settings=settings,
         seed=settings.seed,
         item="pairs",
-        info=lambda: ModelInfo(model.architecture, params=params.model_dump(by_alias=True), lineage=lineage or {}),
+        info=lambda: ModelInfo(model.architecture, **facts),
         picture=partial(training_picture, model),
         pictures_every=settings.pictures_every,
     )
@@ -91,4 +128,5 @@ def open_reader(settings: Pretrain, index: Path, process: Process, start: int) -
         world_size=process.count,
         workers=settings.num_workers,
         start=start,
+        evidence=settings.objective.evidence > 0,
     )

@@ -8,7 +8,6 @@ import argparse
 import signal
 import time
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from amd.inference.fused import segment_video
 from amd.inference.fusion import THRESHOLD, resized
 from amd.inference.segmenter import segment_sequence
 from amd.models.amd import AMD
+from amd.models.checkpoint import object_segment
 from amd.models.evidence import load_evidence
 from amd.models.loading import open_as
 from amd.motion.evidence import motion_evidence
@@ -63,10 +63,13 @@ def adapt_video(checkpoint: Path, sequence: Sequence, params: Params, out: Path)
     model, info = open_as(AMD, checkpoint, "auto")
     images = [read_image(frame.image) for frame in sequence.frames]
     losses: list[float] = []
-    clip = clip_of(images, pairs_apart(len(images), settings.gap), settings.short_edge)
-    adapted = adapt(model, clip, settings, watch=lambda _, loss: losses.append(loss))
+    network, evidence_info = load_evidence()
+    moves = list(motion_evidence(images, network, evidence_info, threads=settings.threads))
+    wanted = moves if settings.objective.evidence else ()
+    clip = clip_of(images, pairs_apart(len(images), settings.gap), settings.short_edge, wanted)
+    adapted = adapt(model, clip, settings, object_segment(info, None), lambda _, loss: losses.append(loss))
     segment_sequence(adapted, info, sequence, out, sequence.dataset)
-    segment_moving(sequence, images, params, out)
+    segment_moving(sequence, images, moves, params, out)
     figures = {"seconds": time.monotonic() - started, "iterations": settings.iterations}
     if losses:
         figures |= {"first_loss": losses[0], "last_loss": losses[-1]}
@@ -74,10 +77,11 @@ def adapt_video(checkpoint: Path, sequence: Sequence, params: Params, out: Path)
     return figures
 
 
-def segment_moving(sequence: Sequence, images: list[np.ndarray], params: Params, out: Path) -> None:
+def segment_moving(
+    sequence: Sequence, images: list[np.ndarray], moves: list[np.ndarray], params: Params, out: Path
+) -> None:
     """Write the masks of what moves: fused, and those of motion evidence and of fitted appearance by themselves."""
-    network, info = load_evidence()
-    evidence = partial(motion_evidence, network=network, info=info, threads=params.adapt.threads)
+    evidence = lambda frames: (known for _, known in zip(frames, moves, strict=True))
     frames = segment_video(lambda: images, evidence, params.fused)
     for frame, made in zip(sequence.frames, frames, strict=True):
         alone = [resized(values, made.mask.shape) > THRESHOLD for _, values in made.opinions]

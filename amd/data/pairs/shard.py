@@ -1,6 +1,7 @@
 """The frame pairs of one WebDataset shard in any order: its table of contents first, then pictures by their place.
 
-Input: the path of a tar of KEY.first.jpg, KEY.second.jpg and what else samples have. Output: encoded pictures.
+Input: the path of a tar of KEY.first.jpg, KEY.second.jpg and what else samples have, such as the maps of their motion
+evidence. Output: encoded pictures.
 """
 
 import os
@@ -16,10 +17,12 @@ from amd.data.tables import INDEX, read_table
 from amd.runtime.errors import UserError
 
 PICTURES = ("first.jpg", "second.jpg")
+MAPS = ("first.png", "second.png")
+MEMBERS = (*PICTURES, *MAPS)
 
 
 class Contents(NamedTuple):
-    """Where N samples lie in a shard: `keys` N byte strings; `places` N,2,2 int64, offset and size of both pictures."""
+    """Where N samples lie in a shard: `keys` N byte strings; `places` N,4,2 int64: offset and size of MEMBERS."""
 
     keys: np.ndarray
     places: np.ndarray
@@ -41,8 +44,10 @@ def read_contents(path: Path) -> Contents:
                 samples.setdefault(key, {})[kind] = place
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
         raise damaged(path, first_line(error)) from None
-    places = [[kinds.get(name, (0, 0)) for name in PICTURES] for kinds in samples.values()]
-    return Contents(np.array([key.encode() for key in samples]), np.array(places, np.int64).reshape(-1, 2, 2))
+    places = [[kinds.get(name, (0, 0)) for name in MEMBERS] for kinds in samples.values()]
+    return Contents(
+        np.array([key.encode() for key in samples]), np.array(places, np.int64).reshape(-1, len(MEMBERS), 2)
+    )
 
 
 class ShardFile:
@@ -61,8 +66,14 @@ class ShardFile:
         if number >= len(self._contents.keys):
             raise damaged(self.path, "it ends early")
         key = self._contents.keys[number].decode()
-        first, second = map(self._picture, (key, key), PICTURES, self._contents.places[number].tolist())
+        first, second = map(self._picture, (key, key), PICTURES, self._contents.places[number, :2].tolist())
         return key, first, second
+
+    def read_maps(self, number: int) -> tuple[bytes, bytes]:
+        """Both maps of motion evidence of a sample that was read; UserError when they are not there."""
+        key = self._contents.keys[number].decode()
+        first, second = map(self._picture, (key, key), MAPS, self._contents.places[number, 2:].tolist())
+        return first, second
 
     def close(self) -> None:
         """Close the file."""
@@ -97,6 +108,7 @@ class Shard(NamedTuple):
 
     path: Path
     samples: int
+    quality: np.ndarray | None = None  # uint8, of each sample's motion evidence; None: the shard holds none
 
 
 def load_index(index: Path) -> list[Shard]:
@@ -111,11 +123,13 @@ def load_index(index: Path) -> list[Shard]:
         if size != row["bytes"]:
             found = "is missing" if size is None else f"is damaged: {size} bytes, not {row['bytes']}"
             raise UserError(f"{path}: the shard {found}; run the stage shard again")
-        shards.append(Shard(path, row["samples"]))
+        quality = None if row["quality"] is None else np.array(row["quality"], np.uint8)
+        shards.append(Shard(path, row["samples"], quality))
     return shards
 
 
 def _is_possible(row: dict) -> bool:
     """Whether a row names a file beside the index, and no more samples than fit into that."""
     name, samples, size = row["shard"] or "", row["samples"] or 0, row["bytes"] or 0
-    return SHARD_NAME.fullmatch(name) is not None and 1 <= samples <= size // LEAST_BYTES
+    possible = SHARD_NAME.fullmatch(name) is not None and 1 <= samples <= size // LEAST_BYTES
+    return possible and (row["quality"] is None or (len(row["quality"]) == samples and None not in row["quality"]))

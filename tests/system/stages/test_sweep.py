@@ -101,7 +101,7 @@ options.state.touch()
 def test_an_interruption_after_the_training_costs_no_step_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "some_training.py").write_text(TRAINING)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr("stages.trainings.PROGRAM", "some_training")
+    monkeypatch.setattr("amd.training.launching.PROGRAM", "some_training")
     monkeypatch.chdir(tmp_path)
     params, out = load_params(REPOSITORY / "params.yaml"), tmp_path / "out"
 

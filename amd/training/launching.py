@@ -1,0 +1,46 @@
+"""A training as part of a larger work: in several processes where asked, and gone on with after a kill.
+
+Input: what it is made from. Output: what `python -m amd.training TASK` writes.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from amd.config import Params
+from amd.runtime.files import run_lock
+from amd.runtime.receipts import fingerprint
+from amd.training.distributed import launch
+
+PROGRAM = "amd.training"
+
+
+def run_training(
+    task: str,
+    params: Params,
+    made_from: Any,
+    options: Mapping[str, Any],
+    states: Path,
+    lineage: Mapping[str, str],
+    then: Callable[[], object] = lambda: None,
+    lock: str | None = None,
+) -> None:
+    """Run `python -m amd.training TASK` with --state, the lineage and the `options` not None.
+
+    `made_from` is plain data, what the training is made from, and names the state's folder below `states`: a training
+    goes on only from a state of the very same. `then` is what is made of the training; an interruption there costs no
+    step of it. Ends this process with the training's status when that is not 0; UserError while another run is at this
+    training, or at any that has the same `lock`.
+    """
+    key = fingerprint([task, made_from])[:16]
+    state = states / task / key
+    words = {"--state": state / "state.safetensors", "--lineage": json.dumps(dict(lineage))}
+    given = [str(word) for option in (words | dict(options)).items() if option[1] is not None for word in option]
+    with run_lock(states / "locks" / (lock or key), task):
+        if status := launch(PROGRAM, [task, *given], getattr(params, task).processes):
+            sys.exit(status)
+        then()
+        shutil.rmtree(state, ignore_errors=True)
