@@ -16,6 +16,8 @@ class Motion(Section):
     heldout_clips: int = Field(default=400, ge=1)
     empty: float = Field(default=0.15, ge=0, lt=1)  # share of clips in which nothing moves on its own
     gaps: tuple[int, ...] = Field(default=(1,), min_length=1, strict=False)  # frames before and after
+    short_edge: int = Field(default=360, ge=32)  # of frames at which flow is estimated, drawn ones and real ones
+    grid: int = Field(default=180, ge=16)  # short edge of the maps; on coarser ones borders are blurred
     degree: int = Field(default=1, ge=0, le=3)  # of the polynomial that the camera's motion is
     widths: tuple[int, ...] = Field(default=(24, 48, 96, 128), min_length=1, strict=False)
     iterations: int = Field(default=1800, ge=1)
