@@ -19,6 +19,7 @@ from amd.config import Motion
 from amd.data.synthetic.layer_textures import load_textures
 from amd.data.synthetic.layers import GENERATION
 from amd.models.evidence import EvidenceArchitecture, EvidenceInfo, EvidenceNetwork, load_evidence, save_evidence
+from amd.models.precision import fastest_precision
 from amd.motion.dense import FlowSettings
 from amd.motion.inputs import channels, network_input
 from amd.motion.layer_flows import CHUNK, clip_file, write_clips
@@ -149,7 +150,7 @@ def train_evidence(
         iterations=settings.iterations,
         checkpoint_every=settings.checkpoint_every,
         log_every=min(50, settings.iterations),
-        precision=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
+        precision=fastest_precision(settings.precision, process.device),
         rate=lambda iteration: one_cycle(settings.learning_rate, settings.iterations, iteration),
         seed=settings.seed,
     )
