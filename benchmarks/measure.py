@@ -1,6 +1,6 @@
 """How things are measured: calls in turn, so that drift hits all of them; peak memory, each in a process of its own.
 
-Enters: functions without arguments. Leaves: spreads of seconds, and rows that set one measurement against another.
+Input: functions without arguments. Output: spreads of seconds, and rows that set one measurement against another.
 A ratio is always "times better": above 1, ours takes less time or memory than what it stands against.
 """
 

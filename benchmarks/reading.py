@@ -70,7 +70,7 @@ def reader_row(setting: Setting, profile: str, index: Path, settings: Pretrain) 
     """Batches read in this process, against decoding as many JPEGs."""
     transform = transform_of(settings, setting.quick)
     batches = 2 if setting.quick else PAIRS // settings.batch_size
-    reader = PairReader(index, transform, pairs=settings.batch_size, seed=0)
+    reader = PairReader(index, transform, batch_size=settings.batch_size, seed=0)
     jpegs = cycle(jpegs_of(index))
     pairs = batches * settings.batch_size
     calls = {
@@ -118,7 +118,7 @@ def growth_with_readers(setting: Setting, index: Path) -> Iterator[Row]:
     transform = transform_of(settings, setting.quick)
     times = {}
     for workers in numbers:
-        reader = PairReader(index, transform, pairs=settings.batch_size, seed=0, workers=workers)
+        reader = PairReader(index, transform, batch_size=settings.batch_size, seed=0, workers=workers)
         take = lambda reader=reader: [next(reader) for _ in range(batches)]
         times |= in_turn(setting, {str(workers): take}, 0, 3)  # by itself: both would share the cores
     case = f"quickstart: {numbers[1]} data processes"

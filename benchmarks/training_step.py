@@ -52,7 +52,7 @@ def against_plain(
     steps = {"plain float32": plain_step(network, batch, setting.device)}
     for dtype in precisions(setting.device):
         steps[name(dtype)] = our_step(network, batch, dtype, setting.device)
-    steps[f"{name(dtype)}, recomputing"] = our_step(network, batch, dtype, setting.device, recompute=True)
+    steps[f"{name(dtype)}, recomputing"] = our_step(network, batch, dtype, setting.device, checkpointing=True)
     times = in_turn(setting, steps, 60, 3)
     for key in list(steps)[1:]:
         yield compared(
@@ -68,11 +68,11 @@ def against_plain(
 
 
 def our_step(
-    network: Architecture, batch: Batch, dtype: torch.dtype, device: torch.device, recompute: bool = False
+    network: Architecture, batch: Batch, dtype: torch.dtype, device: torch.device, checkpointing: bool = False
 ) -> Callable[[], object]:
     """What the loop runs on every batch."""
     objective = PairObjective(AMD(network).to(device)).train()
-    if recompute:
+    if checkpointing:
         checkpoint_activations(objective)
     optimiser = torch.optim.Adam(objective.parameters(), RATE, fused=True)
     return partial(step, objective, objective, optimiser, batch, dtype)
@@ -98,9 +98,9 @@ def memory_against_plain(setting: Setting, network: Architecture, number: int, e
     """Peak memory of a process that makes two steps."""
     fast = fastest_precision("auto", setting.device)
     plain = peak_mb(two_steps, network, number, edge, None, setting.device)
-    for dtype, recompute in (*((dtype, False) for dtype in precisions(setting.device)), (fast, True)):
-        ours = peak_mb(two_steps, network, number, edge, dtype, setting.device, recompute)
-        words = f"{name(dtype)}{', recomputing' if recompute else ''}"
+    for dtype, checkpointing in (*((dtype, False) for dtype in precisions(setting.device)), (fast, True)):
+        ours = peak_mb(two_steps, network, number, edge, dtype, setting.device, checkpointing)
+        words = f"{name(dtype)}{', recomputing' if checkpointing else ''}"
         case = f"ResNet-50, {number} pairs of {edge}x{edge}, {words}, peak memory"
         target = 2.0 if dtype == fast else None
         yield compared_memory("training_step", case, ours, plain, "plain float32", target=target)
@@ -112,11 +112,11 @@ def two_steps(
     edge: int,
     dtype: torch.dtype | None,
     device: torch.device,
-    recompute: bool = False,
+    checkpointing: bool = False,
 ) -> None:
     """Two training steps, the plain ones where `dtype` is None."""
     batch = pairs(number, edge)
-    ours = lambda: our_step(network, batch, dtype, device, recompute)
+    ours = lambda: our_step(network, batch, dtype, device, checkpointing)
     run = plain_step(network, batch, device) if dtype is None else ours()
     run()
     run()

@@ -1,6 +1,6 @@
 """What a run left, reduced to what has to be the same after any disturbance; and what it must not leave.
 
-Enters: the project's folder. Leaves: a hash per output file of the stages, without what differs between any two runs
+Input: the project's folder. Output: a hash per output file of the stages, without what differs between any two runs
 (durations, rates, memory, dates, a checkpoint's lineage); and problems as lines of text.
 """
 

@@ -1,6 +1,6 @@
 """Trials: a command disturbed at random moments, the same command again, and what is wrong after it.
 
-Enters: the workspace, and faults of one stage. Leaves: an Outcome of each with a line per problem; none is a recovery.
+Input: the workspace, and faults of one stage. Output: an Outcome of each with a line per problem; none is a recovery.
 """
 
 import random

@@ -1,6 +1,6 @@
 """The tiny project that is disturbed: made once, run once stage by stage, and put back to before any stage.
 
-Enters: this repository's code. Leaves: a DVC project of a few clips and iterations, in a temporary folder whose logs
+Input: this repository's code. Output: a DVC project of a few clips and iterations, in a temporary folder whose logs
 stay until the next start. Where this program may mount (faults.mounts), the project lies on a small disk of its own,
 which can be filled without harm to others.
 """

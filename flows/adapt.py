@@ -1,7 +1,7 @@
 """Stage adapt as a Prefect flow: every video of the benchmark adapted to, several at once, a process each.
 
-In: models/amd.safetensors, the benchmark, params.adapt. Out: predictions/adapted, metrics/adapt.json. Where a video's
-program (flows.programs.adapt_video) runs is adapt.runner's to say (flows.runners). Prefect bounds, retries and
+Input: models/amd.safetensors, the benchmark, params.adapt. Output: predictions/adapted, metrics/adapt.json.
+adapt.runner says where a video's program (flows.programs.adapt_video) runs (flows.runners). Prefect bounds, retries and
 records it; whether a video is finished is said by its receipt (stages.receipts) alone, so an interrupted or partly
 failed run goes on where it was, also under DVC, which keeps predictions/adapted between runs (`persist`).
 """

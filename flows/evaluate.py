@@ -1,7 +1,7 @@
 """Flow evaluate: the champion on every configured benchmark, beside the last scores there, as a drift table.
 
-In: a model, benchmarks. Out: an MLflow run with J and F of each benchmark, drift.md and drift.json; a Prefect task a
-benchmark. The last scores are those of the newest finished run before that scored the same frames by the same
+Input: a model, benchmarks. Output: an MLflow run with J and F of each benchmark, drift.md and drift.json; a Prefect
+task a benchmark. The last scores are those of the newest finished run before that scored the same frames by the same
 protocol. A model that stayed the same has to score the same: a change then is one of the data, the code or the machine.
 """
 

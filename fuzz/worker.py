@@ -1,6 +1,6 @@
 """The process that uses mutated files: it may crash, hang or be ended for its memory without harm to the fuzzer.
 
-Enters: cases through a pipe. Leaves: a verdict per case. The fuzzer (fuzz.__main__) watches the time; the process
+Input: cases through a pipe. Output: a verdict per case. The fuzzer (fuzz.__main__) watches the time; the process
 itself limits its memory.
 """
 

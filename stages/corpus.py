@@ -1,4 +1,4 @@
-"""Stage corpus: the built-in clips with exact masks, under data/corpus."""
+"""Stage corpus: the built-in clips with exact masks. Input: params.corpus. Output: data/corpus."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

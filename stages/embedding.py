@@ -1,6 +1,7 @@
 """Stage embedding: the instance embedding network trained on images with instances.
 
-params: embedding; deps: the folders in embedding.data; out: models/embedding_trained.safetensors.
+Input: the folders in embedding.data, params.embedding. Output: models/embedding_trained.safetensors and
+metrics/embedding.json.
 """
 
 from pathlib import Path

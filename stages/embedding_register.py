@@ -1,6 +1,6 @@
 """Stage embedding_register: the instance embedding becomes a version in the registry, under a name of its own.
 
-params: embedding.name, register.max_drop; deps: models/embedding.safetensors; out: metrics/embedding_register.json.
+Input: models/embedding.safetensors, embedding.name, register.max_drop. Output: metrics/embedding_register.json.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Stage embedding_score: how well the embeddings tell held-out instances apart, kept with the weights.
 
-params: embedding.data, embedding.embed_short_edge; deps: models/embedding_trained.safetensors and the folders' val
-lists; outs: models/embedding.safetensors, metrics/embedding_score.json, a picture.
+Input: models/embedding_trained.safetensors, the val lists of the folders in embedding.data, embedding.embed_short_edge.
+Output: models/embedding.safetensors, metrics/embedding_score.json, a picture.
 """
 
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""Stage evaluate_features: foreground against background in the backbone's features, with the figure."""
+"""Stage evaluate_features: foreground against background in the backbone's features.
+
+Input: models/amd.safetensors, the benchmark, params.features. Output: metrics/features.json and .png.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Stage evaluate_robustness: the benchmark inverted and blurred, as metrics/robustness.json and a sheet of pictures."""
+"""Stage evaluate_robustness: scores on the benchmark inverted, blurred and otherwise corrupted.
+
+Input: models/amd.safetensors, the benchmark, params.robustness. Output: metrics/robustness.json and .png.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Stage evaluate_saliency: the soft mask of the object segment as a saliency map, in metrics/saliency.json and .png."""
+"""Stage evaluate_saliency: the soft mask of the object segment as a saliency map.
+
+Input: models/amd.safetensors, data.saliency with its root. Output: metrics/saliency.json and .png.
+"""
 
 from pathlib import Path
 

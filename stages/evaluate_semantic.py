@@ -1,6 +1,7 @@
-"""Stage evaluate_semantic: every fine-tuned model scored on the validation images, as metrics/semantic*.
+"""Stage evaluate_semantic: every fine-tuned model scored on the validation images.
 
-Seeds of one start and augmentation stand together, with their mean and standard deviation.
+Input: models/semantic/<name>/, params.semantic. Output: metrics/semantic*. Seeds of one start and augmentation stand
+together, with their mean and standard deviation.
 """
 
 from pathlib import Path

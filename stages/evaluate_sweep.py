@@ -1,6 +1,7 @@
-"""Stage evaluate_sweep: every model of the sweep on the benchmark, as metrics/sweep*: J against the number of segments.
+"""Stage evaluate_sweep: every model of the sweep on the benchmark, J against the number of segments.
 
-In: models/sweep/c<number>/. Out also the masks and label maps, predictions/sweep/c<number>/.
+Input: models/sweep/c<number>/, the benchmark. Output: metrics/sweep*, and the masks and label maps,
+predictions/sweep/c<number>/.
 """
 
 from pathlib import Path

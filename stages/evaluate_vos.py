@@ -1,4 +1,7 @@
-"""Stage evaluate_vos: predictions per image and adapted to J and F, as metrics/vos.json and vos.parquet."""
+"""Stage evaluate_vos: J and F of the predictions, per image and adapted.
+
+Input: predictions/image, predictions/adapted, the benchmark. Output: metrics/vos.json, metrics/vos.parquet.
+"""
 
 from pathlib import Path
 

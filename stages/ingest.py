@@ -1,6 +1,7 @@
-"""Stage ingest: every input accepted or rejected, in data/manifest.parquet and, readable, data/manifest.md.
+"""Stage ingest: every input accepted or rejected.
 
-In: the folder of data.videos, or the built-in corpus where that is empty.
+Input: the folder of data.videos, or the built-in corpus where that is empty. Output: data/manifest.parquet, and for a
+reader data/manifest.md.
 """
 
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Stage instances: the built-in images with instances, in the layout of Pascal VOC, under data/instances."""
+"""Stage instances: the built-in images with instances, in the layout of Pascal VOC.
+
+Input: params.instance_corpus. Output: data/instances.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,6 +1,7 @@
 """Stage motion: the network of motion evidence, trained on layered clips without a label.
 
-params: motion; deps: the folder in motion.textures; outs: models/evidence.safetensors, metrics/motion.json (its card).
+Input: params.motion, the folder in motion.textures. Output: models/evidence.safetensors,
+metrics/motion.json (its card).
 """
 
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""Stage objectness: the pretrained checkpoint and training pairs to a checkpoint that knows its object segment."""
+"""Stage objectness: the pretrained checkpoint learns which of its segments is the object.
+
+Input: models/pretrained.safetensors, data/shards, params.objectness. Output: models/amd.safetensors,
+metrics/segments.parquet, metrics/objectness.json.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

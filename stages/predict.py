@@ -1,7 +1,7 @@
 """Stage predict: the object mask and the label map of every benchmark frame, each image by itself.
 
-params: data, predict; deps: models/amd.safetensors, the benchmark; out (kept): predictions/image. A sequence that
-is finished is not done again while its checkpoint, frames and code stay the same.
+Input: models/amd.safetensors, the benchmark, params.predict. Output, kept between runs: predictions/image. A sequence
+that is finished is not done again while its checkpoint, frames and code stay the same.
 """
 
 from pathlib import Path

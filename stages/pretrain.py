@@ -1,4 +1,8 @@
-"""Stage pretrain: shards to a pretrained checkpoint, with torchrun when there are several processes."""
+"""Stage pretrain: the network trained on frame pairs, with torchrun when there are several processes.
+
+Input: data/shards, params.model, params.pretrain, models/start.yaml. Output: models/pretrained.safetensors,
+metrics/pretrain.json.
+"""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """Stage register: the model becomes a version in the registry, the champion if the gates let it through.
 
-params: data, register; deps: models/amd.safetensors, data/manifest.parquet, metrics/*, report/report.html; out:
+Input: models/amd.safetensors, data/manifest.parquet, metrics/*, report/report.html, params.register. Output:
 metrics/register.json.
 """
 

@@ -1,4 +1,8 @@
-"""Stage report: what every stage left behind, and pictures of the held-out sequences, as report/report.html."""
+"""Stage report: what every stage left behind, with pictures of the held-out sequences.
+
+Input: metrics/*, data/manifest.parquet, data/shards, models/amd.safetensors, predictions, the benchmark. Output:
+report/report.html, metrics/scores.json, metrics/summary.json.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,7 +1,7 @@
 """Stage semantic: one fine-tuning for semantic segmentation, as pipelines/semantic/dvc.yaml names it.
 
-In: params.semantic, and the start, augmentation and seed of the command line. Out: models/semantic/<name>/ with the
-model and its history; empty where no dataset is configured.
+Input: params.semantic, and the start, augmentation and seed of the command line. Output: models/semantic/<name>/ with
+the model and its history; empty where no dataset is configured.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""Stage shard: frame pairs of the accepted inputs, in data/shards, whose unchanged videos are kept."""
+"""Stage shard: frame pairs of the accepted inputs; videos that did not change keep theirs.
+
+Input: data/manifest.parquet, params.shard. Output: data/shards.
+"""
 
 import time
 from pathlib import Path

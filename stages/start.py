@@ -1,8 +1,8 @@
-"""Stage start: what the training begins with, in models/start.yaml, which the stage pretrain has as a parameter file.
+"""Stage start: what the training begins with, a parameter file of the stage pretrain.
 
-params: pretrain.start. The flow refresh has the stage say something else by AMD_START: the champion of that moment.
-That stays until pretrain.start is changed, so that `dvc repro` goes on with what the flow decided; params.yaml is the
-user's.
+Input: pretrain.start. Output: models/start.yaml. The flow refresh has the stage say something else by AMD_START: the
+champion of that moment. That stays until pretrain.start is changed, so that `dvc repro` goes on with what the flow
+decided; params.yaml is the user's.
 """
 
 import os

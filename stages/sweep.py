@@ -1,7 +1,7 @@
 """Stage sweep: one pretraining with another number of segments, as pipelines/sweep/dvc.yaml names it.
 
-In: the shards of the pipeline, params.yaml, and the number on the command line. Out: models/sweep/c<number>/ with the
-checkpoint, whose object segment is chosen as ever, the history of the training, and the parameters that made it.
+Input: the shards of the pipeline, params.yaml, and the number on the command line. Output: models/sweep/c<number>/ with
+the checkpoint, whose object segment is chosen as ever, the history of the training, and the parameters that made it.
 """
 
 import argparse

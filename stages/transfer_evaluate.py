@@ -1,4 +1,7 @@
-"""Stage transfer_evaluate: J and F of the masks by Instance Embedding Transfer, as metrics/transfer.json."""
+"""Stage transfer_evaluate: J and F of the masks by Instance Embedding Transfer.
+
+Input: predictions/transfer, the benchmark. Output: metrics/transfer.json.
+"""
 
 from pathlib import Path
 

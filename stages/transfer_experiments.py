@@ -1,4 +1,8 @@
-"""Stage transfer_experiments: the paper's ablations on the benchmark, as metrics/transfer_experiments.json and .png."""
+"""Stage transfer_experiments: the paper's ablations on the benchmark.
+
+Input: models/embedding.safetensors (or amd.safetensors, by transfer.features), the benchmark, params.transfer and crf.
+Output: metrics/transfer_experiments.json and .png.
+"""
 
 from pathlib import Path
 

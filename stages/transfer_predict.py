@@ -1,7 +1,7 @@
 """Stage transfer_predict: masks of every benchmark frame by Instance Embedding Transfer, as they are and refined.
 
-params: data, transfer, crf; deps: models/embedding.safetensors (or amd.safetensors, by transfer.features), the
-benchmark; outs: predictions/transfer/{plain,crf}, metrics/transfer.png.
+Input: models/embedding.safetensors (or amd.safetensors, by transfer.features), the benchmark, params.transfer and crf.
+Output: predictions/transfer/{plain,crf}, metrics/transfer.png.
 """
 
 from pathlib import Path

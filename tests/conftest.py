@@ -5,12 +5,12 @@ import signal
 from pathlib import Path
 
 import pytest
+from projects import REPOSITORY
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 # A shell's background job ignores Ctrl-C, and so would all programs that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("AMD_SHARED", REPOSITORY.parent / "shared"))
 
 LONG = (  # of tens of seconds and more

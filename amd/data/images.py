@@ -1,4 +1,4 @@
-"""Images, masks and label maps on disk: in, files that nobody vouches for; out, uint8 and bool arrays.
+"""Images, masks and label maps on disk. Input: untrusted files. Output: uint8 and bool arrays.
 
 Pixels are taken as stored where nothing else is asked for: annotations are drawn on stored pixels, whatever an EXIF
 orientation says. A user's photo is read upright. (TIFF alone is always upright: Pillow turns it by itself.)

@@ -1,6 +1,7 @@
-"""Flow as colour: the hue is the direction, the saturation the length, and no motion is white.
+"""Flow as colour, maps as grey, and the colours of segments and objects.
 
-Right is red (hue 0), down yellow-green (90 degrees), left cyan (180), up violet (270): image axes, y downwards.
+A flow's direction is the hue, its length the saturation; no motion is white. Right is red (hue 0), down yellow-green
+(90 degrees), left cyan (180), up violet (270): image axes, y downwards.
 """
 
 import numpy as np
@@ -25,6 +26,11 @@ def colour_wheel(size: int) -> np.ndarray:
     flow = np.stack(np.meshgrid(axis, axis))
     inside = np.clip((1 - np.hypot(*flow)) * size / 2 + 0.5, 0, 1)  # a soft rim of a pixel
     return np.dstack((flow_colours(flow, 1.0), np.round(255 * inside).astype(np.uint8)))
+
+
+def grey(values: np.ndarray) -> np.ndarray:
+    """A map H,W in 0 to 1 as uint8 H,W,3."""
+    return np.repeat(np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def segment_colour(segment: int) -> str:

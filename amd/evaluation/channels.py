@@ -80,7 +80,7 @@ def _training_pairs(info: ModelInfo, shards: Path, pairs: int, device: torch.dev
     reader = PairReader(
         shards / "index.parquet",
         transform,
-        pairs=settings.batch_size,
+        batch_size=settings.batch_size,
         seed=settings.seed,
         rank=0,
         world_size=1,

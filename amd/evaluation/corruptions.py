@@ -36,7 +36,7 @@ def slides(strengths: Robustness) -> dict[str, Corruption]:
 def further(strengths: Robustness) -> dict[str, Corruption]:
     """Corruptions of an image beyond the slides."""
     return {
-        "noise": partial(add_noise, deviation=strengths.noise),
+        "noise": partial(add_noise, std=strengths.noise),
         "jpeg": partial(compress, quality=strengths.jpeg),
         "motion_blur": partial(blur_motion, length=strengths.motion),
         "bar": partial(occlude, width=strengths.bar),
@@ -66,9 +66,9 @@ def edge_band(mask: np.ndarray, band: float) -> np.ndarray:
     return inside + outside - 0.5 < band / 2
 
 
-def add_noise(image: np.ndarray, mask: np.ndarray, deviation: float) -> np.ndarray:
+def add_noise(image: np.ndarray, mask: np.ndarray, std: float) -> np.ndarray:
     """Add Gaussian noise to every value; the image itself is the seed, so that frames differ."""
-    noise = np.random.default_rng(zlib.crc32(np.ascontiguousarray(image).data)).normal(0, deviation, image.shape)
+    noise = np.random.default_rng(zlib.crc32(np.ascontiguousarray(image).data)).normal(0, std, image.shape)
     return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
 
 

@@ -2,8 +2,8 @@
 
 Input: the embeddings of annotated frames with their truth, the first frame's among them. Output: per frame the share
 of foreground points that are nearer to the first frame's background than to its foreground, and how far either side is
-from itself in the first frame. The text lost the formula of figure 8: here a point's distance is that to the nearest
-reference of its side, as in figure 6, averaged over the points.
+from itself in the first frame. The paper gives no formula for its figure 8: here a point's distance is that to the
+nearest reference of its side, as in figure 6, averaged over the points.
 """
 
 from collections.abc import Iterable

@@ -19,6 +19,7 @@ from amd.data.benchmarks.image_sets import open_images
 from amd.data.benchmarks.predictions import require_frame_size, size_error
 from amd.data.benchmarks.sequences import BenchmarkFrame, read_truth
 from amd.data.images import read_image, read_labels
+from amd.draw.colours import grey
 from amd.draw.sheet import write_sheet
 from amd.evaluation.metrics import BETA_SQUARED, f_beta, mae
 from amd.evaluation.published import FULL, SALIENCY, note
@@ -176,11 +177,5 @@ def write_saliency_sheet(
     places = np.linspace(0, len(ranked) - 1, min(PICTURED, len(ranked))).round().astype(int)
     rows = []
     for frame in (ranked[place] for place in places):
-        grey = (_grey(maps(frame)), _grey(read_truth(frame)))
-        rows.append([read_image(frame.image), *grey])
+        rows.append([read_image(frame.image), grey(maps(frame)), grey(read_truth(frame))])
     write_sheet(path, ("image", "map, worst to best MAE", "truth"), rows)
-
-
-def _grey(values: np.ndarray) -> np.ndarray:
-    """A map H,W in 0 to 1 as uint8 H,W,3."""
-    return np.repeat((values * 255).round().astype(np.uint8)[..., None], 3, axis=2)

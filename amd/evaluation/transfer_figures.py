@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from amd.config import Transfer
-from amd.draw.colours import flow_colours
+from amd.draw.colours import flow_colours, grey
 from amd.draw.overlay import draw_mask
 from amd.draw.plots import ACCENT, INK, STYLE
 from amd.draw.sheet import write_sheet
@@ -44,10 +44,10 @@ def picture_frame(video: DescribedSequence, number: int, mask: np.ndarray, setti
     longest = max(float(np.hypot(*np.moveaxis(flow, -1, 0)).max()), 1e-6)
     pictures = [
         principal_colours(frame.embedding),
-        _grey(edge_map(frame.embedding)),
+        grey(edge_map(frame.embedding)),
         principal_colours(frame.embedding) // 2 + _region_colours(seeds.regions) // 2,
         flow_colours(np.moveaxis(flow, -1, 0), longest),
-        _grey(seeds.saliency[seeds.regions]),
+        grey(seeds.saliency[seeds.regions]),
         _first_foreground(frame, video, number, chosen),
     ]
     shown = [_enlarged(picture, frame.image.shape) for picture in pictures]
@@ -90,9 +90,9 @@ def _first_foreground(
     """The points of eq. 11, white."""
     seeds = video.seeds[number]
     if chosen is None:
-        return _grey(np.zeros(seeds.regions.shape))
+        return grey(np.zeros(seeds.regions.shape))
     background = seeds.points[seeds.background[seeds.background != chosen[number]]]
-    return _grey(initial_foreground(grid_edges(frame.embedding), int(seeds.points[chosen[number]]), background) * 1.0)
+    return grey(initial_foreground(grid_edges(frame.embedding), int(seeds.points[chosen[number]]), background) * 1.0)
 
 
 def _with_seeds(
@@ -116,10 +116,6 @@ def _with_seeds(
 def _region_colours(regions: np.ndarray) -> np.ndarray:
     """A colour per region, told apart from its neighbours by chance."""
     return np.random.default_rng(0).integers(0, 256, (int(regions.max()) + 1, 3), np.uint8)[regions]
-
-
-def _grey(values: np.ndarray) -> np.ndarray:
-    return np.repeat(np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _enlarged(picture: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

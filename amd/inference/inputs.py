@@ -174,7 +174,7 @@ def _row(source: Source, wanted: Wanted, out: Path) -> dict:
         reason = _without_path(error, source.path)
     except BrokenPipeError:  # nobody reads what is said any more: no fault of the input
         raise
-    except Exception as error:  # of a decoder or the network on input that nobody vouches for
+    except Exception as error:  # of a decoder or the network on untrusted input
         reason = " ".join(f"unexpected {type(error).__name__}: {error}".split())
     return row | {"failed": True, "reason": reason}
 

@@ -1,6 +1,6 @@
 """What happened when: a JSON line an event in .amd/logs/events.jsonl, and the id of the run that it belongs to.
 
-Enters: an event with its fields. Leaves: one line with time (UTC), level, event, run, stage, process and the fields.
+Input: an event with its fields. Output: one line with time (UTC), level, event, run, stage, process and the fields.
 The run's id is AMD_RUN_ID where a flow or a script sets it, else names the `dvc` process that the stages run under,
 else this process. MLflow's parent run carries it as the tag amd.pipeline, and a flow sets it to its Prefect flow run,
 so that one id leads from any of them to the others.

@@ -1,6 +1,6 @@
 """What the registry holds: the versions that this project made, their addresses and aliases.
 
-Enters: `models:/NAME@ALIAS` or `models:/NAME/VERSION`. Leaves: MLflow's record of that version; UserError says what
+Input: `models:/NAME@ALIAS` or `models:/NAME/VERSION`. Output: MLflow's record of that version; UserError says what
 there is instead.
 """
 

@@ -9,7 +9,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from torch.nn import functional as F
 from amd.config import Adapt, own_section
 from amd.config.profiles import load_profile
 from amd.data.pairs.select import PairFilter, pair_change, thumbnail
-from amd.data.video.decode import fit_size
+from amd.data.video.decode import fit_size, shrunk
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo
 from amd.models.precision import fastest_precision
@@ -117,18 +116,14 @@ def adaptation_settings(info: ModelInfo, iterations: int) -> Adapt:
 def adapt_to_frames(model: AMD, info: ModelInfo, images: Iterable[np.ndarray], settings: Adapt) -> AMD | None:
     """A copy of `model` adapted to frames uint8 H,W,3; None when nothing moves in them. UserError as `adapt`."""
     shard = own_section(info.params, load_profile("paper").shard)
-    small = (_shrunk(image, settings.short_edge or LARGEST_SHORT_EDGE) for image in images)
+    edge = settings.short_edge or LARGEST_SHORT_EDGE
+    small = (shrunk(image, fit_size(image.shape[1], image.shape[0], edge)) for image in images)
     pairs = sample_pairs(small, settings.gap, PairFilter(shard.min_change, shard.max_change))
     if not pairs:
         return None
     kept = [image for pair in pairs for image in pair]
     numbers = [(first, first + 1) for first in range(0, len(kept), 2)]
     return adapt(model, clip_of(kept, numbers, settings.short_edge), settings)
-
-
-def _shrunk(image: np.ndarray, short_edge: int) -> np.ndarray:
-    size = fit_size(image.shape[1], image.shape[0], short_edge)
-    return image if size == image.shape[1::-1] else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def sample_pairs(images: Iterable[np.ndarray], gap: int, judge: PairFilter, most: int = MOST_PAIRS) -> list[Pair]:

@@ -103,7 +103,7 @@ def open_reader(settings: Embedding, process: Process) -> InstanceReader:
         [open_instances([Path(root)], "train", known) for root in settings.data],
         SemanticTransform(settings.short_edge, settings.min_scale, settings.max_scale, settings.crop, heavy),
         points=settings.points,
-        images=settings.batch_size,
+        batch_size=settings.batch_size,
         seed=settings.seed,
         rank=process.rank,
         world_size=process.count,

@@ -27,7 +27,7 @@ Part = TypeVar("Part")
 
 SURE = 1e-4  # probabilities are kept this far from 0 and 1, so that one wrong pixel has a bounded loss
 REFITS = 2  # of a segment's motion, after the first fit: weights have settled then
-SMALLEST_DEVIATION = 0.1  # pixels: what flow is not measured more finely than
+SMALLEST_STD = 0.1  # pixels: what flow is not measured more finely than
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def coherence_loss(masks: Tensor, flow: Tensor, degree: int, valid: Tensor | Non
     area = known.sum(2).clamp(min=1)  # N,1
     with torch.no_grad():
         whole = _distances(known, flow, basis, known.new_ones(len(known), 1))
-        spread = (((whole.sqrt() * known).sum(2) / area).clamp(min=SMALLEST_DEVIATION)) ** 2
+        spread = (((whole.sqrt() * known).sum(2) / area).clamp(min=SMALLEST_STD)) ** 2
         distances = _distances(masks.detach() * known, flow, basis, spread)  # N,c,hw
         costs = distances / (distances + spread[:, :, None]) * known
     return ((masks * costs).sum((1, 2)) / area[:, 0]).mean()

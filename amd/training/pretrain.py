@@ -85,7 +85,7 @@ def open_reader(settings: Pretrain, index: Path, process: Process, start: int) -
     return PairReader(
         index,
         PairTransform(settings.short_edge, settings.min_ratio, settings.crop),
-        pairs=settings.batch_size,
+        batch_size=settings.batch_size,
         seed=settings.seed,
         rank=process.rank,
         world_size=process.count,

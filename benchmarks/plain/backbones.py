@@ -1,6 +1,6 @@
 """The two backbones of the benchmarks, plainly: ResNet-50 at stride 8, and the quickstart's small network at stride 4.
 
-Enters: normalised images B,3,H,W. Leaves: features B,C,h,w.
+Input: normalised images B,3,H,W. Output: features B,C,h,w.
 """
 
 from itertools import pairwise

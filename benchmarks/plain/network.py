@@ -1,6 +1,6 @@
 """AMD, plainly: masks of one frame, then segment flow of one direction, coarse to fine (paper 3.1 to 3.3).
 
-Enters: pairs B,3,H,W in [0, 1]. Leaves: the masks of both frames and the flows of both directions, finest first.
+Input: pairs B,3,H,W in [0, 1]. Output: the masks of both frames and the flows of both directions, finest first.
 """
 
 from dataclasses import dataclass
@@ -68,12 +68,10 @@ class Appearance(nn.Module):
         self.dropout = nn.Dropout2d(architecture.dropout)
         self.classifier = nn.Conv2d(hidden, architecture.segments, 1)
         self.register_buffer("mean", torch.tensor((123.675, 116.28, 103.53)).view(1, 3, 1, 1) / 255, persistent=False)
-        self.register_buffer(
-            "deviation", torch.tensor((58.395, 57.12, 57.375)).view(1, 3, 1, 1) / 255, persistent=False
-        )
+        self.register_buffer("std", torch.tensor((58.395, 57.12, 57.375)).view(1, 3, 1, 1) / 255, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.backbone((images - self.mean) / self.deviation)
+        features = self.backbone((images - self.mean) / self.std)
         return self.classifier(self.dropout(self.head(features)))
 
 

@@ -1,8 +1,9 @@
-"""Flow inbox: videos dropped in a folder come out as masks, an overlay and a contact sheet, beside each other.
+"""Flow inbox: videos dropped in a folder become masks, an overlay and a contact sheet, beside each other.
 
-In: a folder (flows.inbox.folder says how it is laid out), a model, params.inbox. Out: INBOX/done and INBOX/failed, a
-Prefect task and, for what was segmented, an MLflow run a video. A run with nothing to do leaves no MLflow run. Videos
-are decoded and segmented by programs of their own (flows.programs.inbox_video) with limits of memory and time.
+Input: a folder (flows.inbox.folder says how it is laid out), a model, params.inbox. Output: INBOX/done and
+INBOX/failed, a Prefect task and, for what was segmented, an MLflow run a video. A run with nothing to do leaves no
+MLflow run. Videos are decoded and segmented by programs of their own (flows.programs.inbox_video) with limits of memory
+and time.
 """
 
 from flows import settings  # noqa: F401 - before Prefect

@@ -1,6 +1,6 @@
-"""What may be in an inbox: rules for things that strangers drop, each refusal a sentence that says why.
+"""What may be in an inbox: validates files dropped by strangers, each refusal a sentence that says why.
 
-Enters: a path, then the file behind it. Leaves: the reason to refuse it, or nothing. `refuse_entry` opens nothing, so
+Input: a path, then the file behind it. Output: the reason to refuse it, or nothing. `refuse_entry` opens nothing, so
 that it can be asked of pipes and devices; `refuse_video` reads the container and its packets and decodes no frame
 beyond the first, which FFmpeg needs to know the picture's size. Ask the latter in a process with limits.
 """

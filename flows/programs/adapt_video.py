@@ -1,7 +1,7 @@
 """Adapt to one video and segment it: the program that flows.adapt runs once a video.
 
-In: a checkpoint, one sequence of a benchmark, params.adapt. Out: the sequence's masks and segments below --out, and
-last its receipt. Logs a nested MLflow run where AMD_MLFLOW_RUN names the stage's.
+Input: a checkpoint, one sequence of a benchmark, params.adapt. Output: the sequence's masks and segments below --out,
+and last its receipt. Logs a nested MLflow run where AMD_MLFLOW_RUN names the stage's.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Score a model on one benchmark, each image on its own: the program that flows.evaluate runs once a benchmark.
 
-In: a checkpoint, a benchmark. Out, in --out: predictions, kept for a rerun, and scores.json (J and F with protocol).
+Input: a checkpoint, a benchmark. Output, in --out: predictions, kept for a rerun, and scores.json (J and F with
+protocol).
 """
 
 import argparse

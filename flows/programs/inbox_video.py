@@ -1,6 +1,6 @@
 """Segment one video of the inbox: the program that flows.inbox.flow runs once a video, within limits of memory.
 
-In: a video that nobody vouches for, a checkpoint, params.inbox. Out, in --out: masks, overlay and summary.json of
+Input: an untrusted video, a checkpoint, params.inbox. Output, in --out: masks, overlay and summary.json of
 amd.inference.inputs, and contact_sheet.png. A video that is refused or fails is one line and exit status 2.
 """
 

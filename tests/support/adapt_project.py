@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from projects import REPOSITORY
 from ruamel.yaml import YAML
 
 from amd.config import load_params
@@ -18,7 +19,6 @@ from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 from stages.receipts import ADAPTED
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CLIPS = ("clip-0000", "clip-0001", "clip-0002")
 ADAPT = {"iterations": 0, "batch_size": 1, "workers": 2, "threads": 1, "retries": 1, "timeout_s": 120.0}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import REPOSITORY
 from PIL import Image
+from projects import REPOSITORY
 
 from amd.data.benchmarks.davis import davis2016
 from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder

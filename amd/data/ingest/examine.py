@@ -1,6 +1,6 @@
 """One source looked at whole: what its container says, every frame decoded as a thumbnail, and a verdict.
 
-Enters: a Source that can be opened. Leaves: the columns of amd.data.tables.MANIFEST that its content decides.
+Input: a Source that can be opened. Output: the columns of amd.data.tables.MANIFEST that its content decides.
 
 Rules. A source is rejected when it is no video, shows no picture, passes a limit or gives fewer than the two
 frames of a pair. A frame folder is also rejected when an image does not decode or differs in size: whoever made

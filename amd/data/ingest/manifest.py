@@ -1,6 +1,6 @@
 """Ingest: every input accepted or rejected with a reason, once.
 
-Enters: a path that names sources (amd.data.video.sources). Leaves: a row of amd.data.tables.MANIFEST per source. What
+Input: a path that names sources (amd.data.video.sources). Output: a row of amd.data.tables.MANIFEST per source. What
 cannot be opened is rejected, then what repeats the content of an earlier source, then by amd.data.ingest.examine's
 rules.
 """

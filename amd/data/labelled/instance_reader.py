@@ -38,7 +38,7 @@ class InstanceReader:
     sets: Sequence[Sequence[InstanceImage]]
     transform: SemanticTransform
     points: int  # sampled in an image
-    images: int  # of a batch of this process
+    batch_size: int  # of this process
     seed: int
     rank: int = 0
     world_size: int = 1
@@ -49,8 +49,8 @@ class InstanceReader:
 
     def batch(self, number: int) -> InstanceBatch:
         """Batch `number` of this process."""
-        first = (number * self.world_size + self.rank) * self.images
-        crops, points = zip(*(self._sample(place) for place in range(first, first + self.images)), strict=True)
+        first = (number * self.world_size + self.rank) * self.batch_size
+        crops, points = zip(*(self._sample(place) for place in range(first, first + self.batch_size)), strict=True)
         owners = [owners_at(crop.instances, rows) for crop, rows in zip(crops, points, strict=True)]
         return InstanceBatch(
             images=torch.from_numpy(np.stack([crop.image for crop in crops])),

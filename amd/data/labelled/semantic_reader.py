@@ -36,7 +36,7 @@ class SemanticReader:
     frames: Sequence[BenchmarkFrame]
     classes: int  # with background
     transform: SemanticTransform
-    images: int  # of a batch of this process
+    batch_size: int  # of this process
     seed: int
     rank: int = 0
     world_size: int = 1
@@ -47,8 +47,8 @@ class SemanticReader:
 
     def batch(self, number: int) -> SemanticBatch:
         """Batch `number` of this process."""
-        first = (number * self.world_size + self.rank) * self.images
-        images, labels = zip(*(self._sample(place) for place in range(first, first + self.images)), strict=True)
+        first = (number * self.world_size + self.rank) * self.batch_size
+        images, labels = zip(*(self._sample(place) for place in range(first, first + self.batch_size)), strict=True)
         return SemanticBatch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)))
 
     def _sample(self, place: int) -> tuple[np.ndarray, np.ndarray]:

@@ -60,8 +60,8 @@ def to_float(batch: Batch, device: torch.device | str = "cpu") -> tuple[Tensor, 
 class PairReader(Iterator[Batch]):
     """An endless iterator of the batches of one rank.
 
-    `index` is the index.parquet beside the shards; `pairs` the batch size; `workers` the data processes of this
-    rank (0 reads in this one). `start` batches are passed over: give it `state_dict()["batches"]` of an earlier
+    `index` is the index.parquet beside the shards; `batch_size` is of this rank, as are `workers`, the data processes
+    (0 reads in this one). `start` batches are passed over: give it `state_dict()["batches"]` of an earlier
     reader to go on after its last batch. The stream depends on `world_size` and on max(1, workers).
 
     Raises UserError when a shard is missing or damaged, and when there are fewer shards than processes x workers.
@@ -72,7 +72,7 @@ class PairReader(Iterator[Batch]):
         index: Path | str,
         transform: PairTransform,
         *,
-        pairs: int,
+        batch_size: int,
         seed: int,
         rank: int = 0,
         world_size: int = 1,
@@ -87,7 +87,7 @@ class PairReader(Iterator[Batch]):
                 "workers; lower pretrain.num_workers or pretrain.processes, or make more shards with a smaller "
                 "shard.pairs_per_shard"
             )
-        pairs_of_rank = _RankPairs(shards, transform, pairs, seed, rank, world_size, parts_per_rank, start)
+        pairs_of_rank = _RankPairs(shards, transform, batch_size, seed, rank, world_size, parts_per_rank, start)
         self._loader = _loader(pairs_of_rank, workers)
         self._stream: Iterator[Batch | UserError] | None = None
         self._batches = start
@@ -133,7 +133,7 @@ class _RankPairs(IterableDataset):
 
     shards: Sequence[Shard]
     transform: PairTransform
-    pairs: int
+    batch_size: int
     seed: int
     rank: int
     world_size: int
@@ -145,10 +145,10 @@ class _RankPairs(IterableDataset):
         info = get_worker_info()
         worker = (self.start + (info.id if info else 0)) % self.parts_per_rank
         batches_done = len(range(worker, self.start, self.parts_per_rank))
-        samples = self._samples(self.rank * self.parts_per_rank + worker, batches_done * self.pairs)
+        samples = self._samples(self.rank * self.parts_per_rank + worker, batches_done * self.batch_size)
         try:
             while True:
-                keys, first, second = zip(*islice(samples, self.pairs), strict=True)
+                keys, first, second = zip(*islice(samples, self.batch_size), strict=True)
                 yield Batch(torch.from_numpy(np.stack(first)), torch.from_numpy(np.stack(second)), list(keys))
         except UserError as error:  # raised here, it would reach the user as a traceback of the worker
             yield error

@@ -1,6 +1,6 @@
 """Frames of one source, in order: strictly sequential decoding with resizing on the way.
 
-Enters: a Source (a video file or an ordered folder of images), a short edge and a target rate. Leaves: an
+Input: a Source (a video file or an ordered folder of images), a short edge and a target rate. Output: an
 iterator of upright RGB frames, the same whichever decoder reads them.
 
 decord reads the containers in which it was shown to be right; of MPEG transport and program streams it loses the
@@ -248,7 +248,7 @@ def _animation_images(path: Path, size: tuple[int, int]) -> Iterator[_Image]:
     """The frames of an animated WebP or AVIF."""
     try:
         for image in animation_frames(path):
-            yield _Image(_shrunk(image, size), "images")
+            yield _Image(shrunk(image, size), "images")
     except AnimationError as error:
         raise _Broken(str(error)) from None
 
@@ -268,9 +268,9 @@ def _folder_images(source: Source, short_edge: int | None) -> Iterator[np.ndarra
             image = read_image(folder / name, source.upright)
         except UserError as error:
             raise _Broken(str(error).removeprefix(f"{folder}/")) from None
-        yield _shrunk(image, fit_size(size[1], size[0], short_edge))
+        yield shrunk(image, fit_size(size[1], size[0], short_edge))
 
 
-def _shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """An image at `size` (width, height), which is no larger than its own."""
     return image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)

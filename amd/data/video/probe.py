@@ -1,6 +1,6 @@
 """What a video's container says about itself, before a frame is decoded.
 
-Enters: the path of a video file. Leaves: a Probe, or the display times of its frames. Read through PyAV,
+Input: the path of a video file. Output: a Probe, or the display times of its frames. Read through PyAV,
 from local files of the listed container formats alone: FFmpeg also opens playlists, which name other files
 and addresses, and a downloaded "video" may be one.
 """

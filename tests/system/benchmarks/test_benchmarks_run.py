@@ -1,0 +1,147 @@
+"""The benchmarks run, at tiny sizes, and their arithmetic is right: turns, ratios, growth, memory of one process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from projects import REPOSITORY
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from benchmarks import step_profile
+from benchmarks.__main__ import SUBJECTS
+from benchmarks.agreement import require_close
+from benchmarks.measure import Setting, compared, goal, growth, in_turn, peak_mb
+from benchmarks.table import line, markdown
+from benchmarks.training_step import two_steps
+from benchmarks.workloads import architecture
+
+MEGABYTES = 200
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """One run of every subject."""
+    out = tmp_path_factory.mktemp("benchmarks") / "bench.json"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--json", str(out)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=500
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(out.read_text())
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_every_subject_gives_ratios(report, subject):
+    rows = [row for row in report["rows"] if row["subject"] == subject]
+    ratios = [row["ratio"] for row in rows if row["ratio"] is not None]
+    assert ratios
+    for row in rows:
+        assert row["measured"]["median"] > 0
+        assert row["measured"]["lower"] <= row["measured"]["median"] <= row["measured"]["upper"]
+    for ratio in ratios:
+        assert np.isfinite(ratio["median"])
+        assert ratio["median"] > 0
+
+
+def test_the_report_says_what_it_was_measured_on(report):
+    assert report["machine"]["cores"] >= 1
+    assert report["versions"]["torch"] == torch.__version__
+    assert report["torch_threads"] == 1
+    assert len(report["load_average"]) == 3
+    assert report["subjects"].keys() == set(SUBJECTS)
+
+
+def test_markdown_has_a_line_for_every_row(report):
+    lines = list(markdown(report))
+    table = [text for text in lines if text.startswith("|")][2:]
+    assert len(table) == len(report["rows"])
+    for text, row in zip(table, report["rows"], strict=True):
+        assert row["case"] in text
+        assert text.count("|") == 8
+
+
+def test_shares_of_a_step_are_of_one_whole(tmp_path):
+    rows = list(step_profile.measure(setting(tmp_path, quick=True)))
+    shares = [row.measured.median for row in rows]
+    assert sum(shares) == pytest.approx(100)
+    assert shares[:-1] == sorted(shares[:-1], reverse=True)
+    assert any("convolution_backward" in row.case for row in rows)
+
+
+def test_the_largest_shares_and_the_rest():
+    found = step_profile.largest_shares({f"aten::op{n}": float(n) for n in range(1, 13)})
+    assert found[0] == ("op12", 12 / 78)
+    assert found[-1] == ("2 kinds more", 3 / 78)
+
+
+def setting(folder: Path, quick: bool = False) -> Setting:
+    return Setting(quick, torch.device("cpu"), folder)
+
+
+def test_calls_take_turns_after_a_warm_up(tmp_path):
+    made = []
+    times = in_turn(setting(tmp_path), {name: lambda name=name: made.append(name) for name in "ab"}, 0.0, 3)
+    assert made == ["a", "b"] * 4
+    assert [len(values) for values in times.values()] == [3, 3]
+    made.clear()
+    in_turn(setting(tmp_path, quick=True), {"a": lambda: made.append("a")}, 10.0, 3, warm_up=False)
+    assert made == ["a"]
+
+
+def test_a_ratio_is_of_each_round_and_counts_the_work():
+    """Rounds that drift by a factor of ten leave the ratio alone: 3 times, and 6 when ours does twice the work."""
+    times = {"ours": np.array([1.0, 10.0, 2.0]), "other": np.array([3.0, 30.0, 6.0])}
+    row = compared("subject", "case", times, "ours", "other", items=4, item="frames", target=3.0)
+    assert (row.ratio.lower, row.ratio.median, row.ratio.upper) == (3, 3, 3)
+    assert (row.measured.lower, row.measured.median, row.measured.upper) == (1.5, 2, 6)
+    assert row.rate == 2
+    assert row.met
+    twice = compared("subject", "case", times, "ours", "other", work=2, target=6.1)
+    assert twice.ratio.median == 6
+    assert not twice.met
+
+
+def test_growth_is_against_the_smallest_in_proportion():
+    rows = growth("subject", "{size} frames", {2: np.array([1.0]), 8: np.array([5.0])}, "frames")
+    assert [row.case for row in rows] == ["8 frames"]
+    assert rows[0].ratio.median == pytest.approx(0.8)  # 4 s were in proportion
+
+
+def test_a_goal_is_met_below_it():
+    assert goal("subject", "case", [9.0, 9.5, 11.0], 10.0).met
+    assert not goal("subject", "case", [10.5], 10.0).met
+
+
+def test_a_line_says_whether_the_target_is_met():
+    text = line(goal("adaptation", "a clip", [8.0], 10.0, items=4, item="steps").to_dict())
+    assert text.split() == ["adaptation", "a", "clip", "8", "s", "0.5", "steps/s", "1.25", "1", "met", "goal"]
+
+
+def test_peak_memory_is_of_the_call_alone():
+    """A parent that is larger than its child does not show in the child's figure."""
+    ballast = np.ones(4 * MEGABYTES << 17)  # of 8 bytes
+    small, large = peak_mb(np.ones, 1), peak_mb(np.ones, MEGABYTES << 17)
+    assert large - small == pytest.approx(MEGABYTES, rel=0.1)
+    assert small < ballast.nbytes / 2**20
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
+def test_two_steps_are_taken_where_memory_is_measured(dtype):
+    counted = []
+    hook = register_optimizer_step_post_hook(lambda *step: counted.append(step))
+    two_steps(architecture("ResNet-50", quick=True), 1, 48, dtype, torch.device("cpu"))
+    hook.remove()
+    assert len(counted) == 2
+
+
+def test_other_numbers_are_refused():
+    ours = torch.linspace(0, 1, 5)
+    require_close("values", ours, ours + 5e-4)
+    with pytest.raises(AssertionError, match=r"values differ by 0\.1"):
+        require_close("values", ours + 0.1, ours)
