@@ -39,6 +39,8 @@ class EvidenceInfo:
     architecture: EvidenceArchitecture
     gaps: tuple[int, ...]
     degree: int = 1  # of the camera's motion
+    short_edge: int = 360  # of frames at which flow is estimated
+    grid: int = 120  # short edge of the maps
     params: dict[str, Any] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
 
@@ -111,10 +113,10 @@ def _info(path: Path, metadata: dict[str, str]) -> EvidenceInfo:
         architecture = EvidenceArchitecture(shape["channels"], tuple(shape["widths"]))
         info = EvidenceInfo(architecture, tuple(fields.pop("gaps")), **fields)
         widths = architecture.widths
-        numbers = (architecture.channels, *widths, *info.gaps, info.degree)
-        possible = all(type(number) is int and 0 <= number <= MOST_WIDTH for number in numbers)
+        numbers = (architecture.channels, *widths, *info.gaps, info.short_edge, info.grid)
+        possible = all(type(number) is int and 1 <= number <= MOST_WIDTH for number in numbers)
         possible = possible and 0 < len(widths) <= MOST_LEVELS and 0 < 2 * len(info.gaps) <= MOST_DIRECTIONS
-        if not possible or min(*widths, *info.gaps, architecture.channels) < 1 or info.degree > 3:
+        if not possible or type(info.degree) is not int or not 0 <= info.degree <= 3:
             raise ValueError("an architecture that cannot be")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: damaged metadata ({error})") from None

@@ -42,7 +42,7 @@ def motion_evidence(
     `threads` estimate flow while the network, on the device that it is on, works at earlier frames. A video of one
     frame shows no motion: its map is zero. UserError when two frames differ in size.
     """
-    settings = flow or FlowSettings(gaps=info.gaps)
+    settings = flow or FlowSettings(gaps=info.gaps, short_edge=info.short_edge, grid=info.grid)
     if settings.gaps != info.gaps:
         raise ValueError(f"the network was trained on flows over {info.gaps} frames, not {settings.gaps}")
     stream = _logits(neighbour_flows(frames, settings, threads), network, info)

@@ -46,9 +46,9 @@ def write_clips(
     paths = {chunk: clip_file(folder, chunk) for chunk in chunks}
     missing = [chunk for chunk, path in paths.items() if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(paths[chunk], chunk, flow, empty) for chunk in missing]
-    if missing and workers > 1:  # forked: the textures are shared
-        with multiprocessing.get_context("fork").Pool(workers, _share, (textures,)) as pool:
+    jobs = [(paths[chunk], range(chunk * CHUNK, (chunk + 1) * CHUNK), flow, empty) for chunk in missing]
+    if missing and workers > 1:  # spawned: OpenCV's threads do not survive a fork
+        with multiprocessing.get_context("spawn").Pool(workers, _share, (textures,)) as pool:
             pool.starmap(_write_chunk, jobs, chunksize=1)
     elif missing:
         _share(textures)
@@ -65,7 +65,7 @@ def _share(textures: Textures) -> None:
     _shared[:] = [textures]
 
 
-def _write_chunk(path: Path, chunk: int, flow: FlowSettings, empty: float) -> None:
-    clips = [clip_flows(_shared[0], chunk * CHUNK + number, flow, empty) for number in range(CHUNK)]
+def _write_chunk(path: Path, seeds: Iterable[int], flow: FlowSettings, empty: float) -> None:
+    clips = [clip_flows(_shared[0], seed, flow, empty) for seed in seeds]
     with atomic_path(path) as part, part.open("wb") as file:
         np.save(file, np.stack(clips))

@@ -17,7 +17,9 @@ from torch.nn import functional as F
 
 from amd.config import Motion
 from amd.data.synthetic.layer_textures import load_textures
+from amd.data.synthetic.layers import GENERATION
 from amd.models.evidence import EvidenceArchitecture, EvidenceInfo, EvidenceNetwork, load_evidence, save_evidence
+from amd.models.precision import fastest_precision
 from amd.motion.dense import FlowSettings
 from amd.motion.inputs import channels, network_input
 from amd.motion.layer_flows import CHUNK, clip_file, write_clips
@@ -26,7 +28,6 @@ from amd.runtime.receipts import fingerprint
 from amd.training.distributed import Process, mean_over_processes
 from amd.training.loop import Callback, Progress, TrainSettings, train
 
-DRAWN_EDGE = 240  # of clips; a finer flow, where it is used, looks the same on the grid
 HELDOUT = 100_000  # number of the first file of held-out clips
 WARM_UP = 0.15  # share of the iterations in which the learning rate grows
 ZOOMS = (0.6, 1.0)  # of the crop that a clip is seen through, in frames across
@@ -149,7 +150,7 @@ def train_evidence(
         iterations=settings.iterations,
         checkpoint_every=settings.checkpoint_every,
         log_every=min(50, settings.iterations),
-        precision=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
+        precision=fastest_precision(settings.precision, process.device),
         rate=lambda iteration: one_cycle(settings.learning_rate, settings.iterations, iteration),
         seed=settings.seed,
     )
@@ -187,7 +188,8 @@ def make_clips(settings: Motion, folder: Path) -> tuple[list[Path], list[Path]]:
     """The cached clips to train on and those held out; what is missing is drawn."""
     train_files, heldout_files = -(-settings.clips // CHUNK), -(-settings.heldout_clips // CHUNK)
     first = settings.clips_seed * 2 * HELDOUT
-    made_from = [settings.textures, settings.drawn, settings.empty, settings.gaps, settings.clips_seed]
+    flow = FlowSettings(gaps=settings.gaps, short_edge=settings.short_edge, grid=settings.grid)
+    made_from = [GENERATION, settings.textures, settings.drawn, settings.empty, asdict(flow), settings.clips_seed]
     folder = folder / fingerprint(made_from)[:16]
     numbers = [*range(first, first + train_files), *range(first + HELDOUT, first + HELDOUT + heldout_files)]
     paths = [clip_file(folder, number) for number in numbers]
@@ -198,7 +200,7 @@ def make_clips(settings: Motion, folder: Path) -> tuple[list[Path], list[Path]]:
             folder,
             textures,
             missing,
-            FlowSettings(gaps=settings.gaps, short_edge=DRAWN_EDGE),
+            flow,
             settings.empty,
             settings.workers,
         )
@@ -234,7 +236,15 @@ def run(settings: Motion, options: argparse.Namespace, process: Process) -> None
     if not process.is_main:
         return
     lineage = {"textures": settings.textures or "built-in patterns", **options.lineage}
-    info = EvidenceInfo(network.architecture, settings.gaps, settings.degree, settings.model_dump(mode="json"), lineage)
+    info = EvidenceInfo(
+        network.architecture,
+        settings.gaps,
+        settings.degree,
+        settings.short_edge,
+        settings.grid,
+        settings.model_dump(mode="json"),
+        lineage,
+    )
     save_evidence(options.out, network, info)
     network = load_evidence(options.out, process.device)[0]  # scored as it is kept, in float16
     scores = heldout_scores(network, heldout, settings.degree)

@@ -11,9 +11,9 @@ SHIFT = 4  # binary digits of a pixel in OpenCV's coordinates of polygons
 
 
 def object_shape(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """An irregular blob with none to five limbs, 0.6 to 30 % of the frame in area, and its extent in pixels."""
+    """An irregular blob with none to five limbs, 0.4 to 30 % of the frame in area, and its extent in pixels."""
     height, width = size
-    area = np.exp(rng.uniform(np.log(0.006), np.log(0.3))) * height * width
+    area = np.exp(rng.uniform(np.log(0.004), np.log(0.3))) * height * width
     radius = np.sqrt(area / np.pi)
     centre = np.array([rng.normal(0.5, 0.2) * width, rng.normal(0.55, 0.2) * height])
     centre = np.clip(centre, 0, (width, height))

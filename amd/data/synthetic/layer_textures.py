@@ -55,7 +55,7 @@ class Textures:
         return _recoloured(rng, piece)
 
 
-def load_textures(folder: Path | str | None, drawn: float = 0.2, most: int = 600, seed: int = 0) -> Textures:
+def load_textures(folder: Path | str | None, drawn: float = 0.2, most: int = 800, seed: int = 0) -> Textures:
     """The textures of a folder of images, frame folders and videos, at most about `most` pictures in memory.
 
     Of a video, frames spread evenly over its beginning are taken. None: built-in patterns alone. UserError when the

@@ -10,17 +10,20 @@ t back to these (amd.data.synthetic.layer_motion). Layers are drawn in order, la
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import cv2
 import numpy as np
 
-from amd.data.synthetic.layer_motion import Camera, Motion, draw_camera, object_motion, scenery_motion, wobble
+from amd.data.synthetic.layer_motion import Camera, Motion, draw_camera, object_motion, scenery_motion, smooth_field, wobble
 from amd.data.synthetic.layer_shapes import MARGIN, bush, clutter, foliage, object_shape, pole
 from amd.data.synthetic.layer_textures import Textures
 
+GENERATION = 3  # of what is drawn: cached clips of another one are not used
 BLIND = 0.2  # share of the clips without an object that show noise or nothing at all
+BLURRED = 0.4  # share of the clips with motion blur
+EXPOSURES = (0.2, 0.7)  # of the time between frames that a shutter of these is open
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Layer:
     texture: np.ndarray
     cover: np.ndarray
     motion: Motion
-    role: str  # "object", "scenery", or "shadow" (also a reflection), which hides nothing and is background
+    role: str  # "object", "scenery", or "shadow" (also reflection, spray), which hides nothing and is background
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,12 @@ def draw_clip(
     layers = _scenery(rng, textures, size, camera)
     if has_objects:
         layers = _with_objects(rng, textures, size, camera, layers)
+    layers = [background, *layers]
+    if rng.random() < BLURRED:
+        exposure = rng.uniform(*EXPOSURES)
+        layers = [_blurred(layer, exposure) for layer in layers]
     light = [1 + rng.normal(0, 0.01) * time for time in times] if rng.random() < 0.3 else [1.0] * len(times)
-    frames, truth = zip(*(_frame([background, *layers], time, size) for time in times), strict=True)
+    frames, truth = zip(*(_frame(layers, time, size) for time in times), strict=True)
     quality, noise = int(rng.integers(50, 96)), rng.exponential(0.8)
     seen = [_recorded(rng, image * gain, noise, quality) for image, gain in zip(frames, light, strict=True)]
     return Clip(np.stack(seen), np.stack(truth), tuple(times))
@@ -111,9 +118,27 @@ def _with_objects(
         kind = rng.random()
         if kind < 0.2:
             layers.insert(place, _shadow(rng, thing))
-        elif kind < 0.32:
+        elif kind < 0.35:
             layers.insert(place, _reflection(rng, size, thing))
+        elif kind < 0.5:
+            layers.insert(place + int(rng.integers(2)), _spray(rng, size, camera, thing))
     return layers
+
+
+def _blurred(layer: Layer, exposure: float) -> Layer:
+    """The layer as a shutter sees it that is open for a part `exposure` of the time between frames: smeared along."""
+    reach = layer.motion.shift * exposure
+    length = int(np.ceil(np.hypot(*reach)))
+    if length < 2:
+        return layer
+    kernel: np.ndarray = np.zeros((2 * length + 1,) * 2, np.float32)
+    start, end = (tuple(int(round(16 * (length + sign * part / 2))) for part in reach) for sign in (-1, 1))
+    cv2.line(kernel, start, end, 1.0, 1, cv2.LINE_AA, 4)
+    kernel /= kernel.sum()
+    texture, cover = (
+        cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REFLECT) for picture in (layer.texture, layer.cover)
+    )
+    return replace(layer, texture=texture, cover=cover)
 
 
 def _shadow(rng: np.random.Generator, thing: Layer) -> Layer:
@@ -130,6 +155,24 @@ def _reflection(rng: np.random.Generator, size: tuple[int, int], thing: Layer) -
     texture = _mirrored(thing.texture, height, 0.0, thing.cover)
     motion = wobble(rng, size, thing.motion, rng.uniform(0.1, 0.6))
     return Layer(texture, cover, motion, "shadow")
+
+
+def _spray(rng: np.random.Generator, size: tuple[int, int], camera: Camera, thing: Layer) -> Layer:
+    """What an object throws up behind its foot: spray, dust or smoke. It drifts after it, boils, and is background."""
+    own = thing.motion.shift - camera.plain.shift
+    rows, columns = np.nonzero(thing.cover > 0.5)
+    extent = np.sqrt(max(len(rows), 1))
+    foot = (np.median(columns), np.quantile(rows, 0.9)) if len(rows) else (0.0, 0.0)
+    length, height = extent * rng.uniform(0.4, 1.5), extent * rng.uniform(0.15, 0.5)
+    middle = foot - 0.7 * length * own / max(np.hypot(*own), 1e-6) * (1, 0.4)
+    y, x = np.mgrid[: size[0] + 2 * MARGIN, : size[1] + 2 * MARGIN].astype(np.float32)
+    inside = 1 - ((x - middle[0]) / length) ** 2 - ((y - middle[1]) / height) ** 2
+    ragged = inside + 0.5 * smooth_field(rng, x.shape, 1, rng.uniform(4, 16))[..., 0]
+    cover = np.clip(3 * ragged, 0, 1).astype(np.float32) * np.float32(rng.uniform(0.4, 1))
+    grain = smooth_field(rng, x.shape, 1, rng.uniform(2, 8)) * np.float32(rng.uniform(5, 40))
+    texture = np.clip(rng.uniform(90, 230) + grain, 0, 255).repeat(3, 2).astype(np.uint8)
+    drift = replace(thing.motion, shift=camera.plain.shift + own * rng.uniform(0, 0.9))
+    return Layer(texture, cover, wobble(rng, size, drift, rng.uniform(0.3, 1.5)), "shadow")
 
 
 def _mirrored(picture: np.ndarray, height: float, lean: float, cover: np.ndarray) -> np.ndarray:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from amd.data.images import write_image
-from amd.data.synthetic.layer_motion import Motion, draw_camera, object_motion, scenery_motion
+from amd.data.synthetic.layer_motion import Camera, Motion, draw_camera, object_motion, scenery_motion
 from amd.data.synthetic.layer_shapes import MARGIN, object_shape
 from amd.data.synthetic.layer_textures import Textures, load_textures
-from amd.data.synthetic.layers import Layer, _frame, draw_clip
+from amd.data.synthetic.layers import Layer, _blurred, _frame, _spray, draw_clip
 from amd.runtime.errors import UserError
 
 SIZE = (64, 96)
@@ -73,6 +73,40 @@ def test_scenery_before_an_object_hides_it() -> None:
     _, seen = _frame(layers, 0, SIZE)
     assert not seen[:, :48].any()
     assert seen[:, 48:].all()
+
+
+def _square(motion: Motion, size: tuple[int, int] = SIZE) -> Layer:
+    """A white square of 20 pixels from (20, 30) on, as an object."""
+    padded = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
+    cover = np.zeros(padded, np.float32)
+    cover[MARGIN + 20 : MARGIN + 40, MARGIN + 30 : MARGIN + 50] = 1
+    return Layer(np.full((*padded, 3), 255, np.uint8), cover, motion, "object")
+
+
+def test_motion_blur_smears_a_cover_along_its_shift() -> None:
+    """A shutter open for half of the time of 8 pixels across: the border's ramp is 4 pixels wide, and only sideways."""
+    moving = _square(Motion(SIZE, np.array([8.0, 0.0]), np.zeros(2)))
+    cover = _blurred(moving, 0.5).cover
+    row, column = cover[MARGIN + 30], cover[:, MARGIN + 40]
+    ramp = (row > 0.01) & (row < 0.99)
+    assert 3 <= ramp[: MARGIN + 40].sum() <= 5
+    assert row.sum() == pytest.approx(20, abs=0.01)
+    assert (column == moving.cover[:, MARGIN + 40]).mean() > 0.99
+    still = _square(Motion(SIZE, np.zeros(2), np.zeros(2)))
+    assert _blurred(still, 0.5) is still
+
+
+def test_spray_trails_behind_the_foot_and_is_background(textures: Textures) -> None:
+    """Of a thing that runs to the right before a still camera it lies to the left of its foot's middle."""
+    still = Motion(SIZE, np.zeros(2), np.zeros(2))
+    thing = _square(Motion(SIZE, np.array([6.0, 0.0]), np.zeros(2)))
+    for seed in range(5):
+        spray = _spray(np.random.default_rng(seed), SIZE, Camera(still, still), thing)
+        columns = np.nonzero(spray.cover > 0.3)[1]
+        assert spray.role == "shadow"
+        assert len(columns)
+        assert columns.mean() < MARGIN + 40
+        assert -1 <= spray.motion.shift[0] <= 6.5  # it drifts after it, and at times in the wind
 
 
 def test_maps_of_a_turn_and_a_zoom_by_hand() -> None:
