@@ -2,9 +2,9 @@
 
     python -m benchmarks.peers DAVIS_FOLDER [--csv FILE] [--plot FILE] [--every N]
 
-Input: a folder in the layout of DAVIS 2016. Output: per method the mean J over sequences at the annotations' size, first
-and last frame left out, and seconds a frame, decoding not counted; a table (CSV) and a plot. Every method gets all
-frames of a video; `--every N` scores every Nth alone.
+Input: a folder in the layout of DAVIS 2016. Output: per method the mean J over sequences at the annotations' size,
+first and last frame left out, and seconds a frame, decoding not counted; a table (CSV) and a plot. Every method gets
+all frames of a video; `--every N` scores every Nth alone.
 """
 
 import argparse

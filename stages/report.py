@@ -121,11 +121,10 @@ def lineage(run: Run) -> dict[str, str]:
 
 def links(run: Run, model: str) -> dict[str, str]:
     """Where MLflow shows the pipeline's run and its model: on the server in use, else on that of `make services`."""
-    found = run.client.get_run(run.id)
-    parent = found.data.tags.get(MLFLOW_PARENT_RUN_ID, run.id)
+    parent = run.client.get_run(run.parent().id).info
     uri = run.client.tracking_uri
     server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
-    place = f"{server}/#/experiments/{found.info.experiment_id}/runs/{parent}"
+    place = f"{server}/#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
     return {"run": place, "model": f"{server}/#/models/{model}"}
 
 

@@ -29,6 +29,11 @@ class _Logits:
     after: np.ndarray | None
 
 
+def flow_settings(info: EvidenceInfo) -> FlowSettings:
+    """How the network that `info` tells of wants flow to be estimated."""
+    return FlowSettings(gaps=info.gaps, short_edge=info.short_edge, grid=info.grid)
+
+
 def motion_evidence(
     frames: Iterable[np.ndarray],
     network: EvidenceNetwork,
@@ -42,7 +47,7 @@ def motion_evidence(
     `threads` estimate flow while the network, on the device that it is on, works at earlier frames. A video of one
     frame shows no motion: its map is zero. UserError when two frames differ in size.
     """
-    settings = flow or FlowSettings(gaps=info.gaps, short_edge=info.short_edge, grid=info.grid)
+    settings = flow or flow_settings(info)
     if settings.gaps != info.gaps:
         raise ValueError(f"the network was trained on flows over {info.gaps} frames, not {settings.gaps}")
     stream = _logits(neighbour_flows(frames, settings, threads), network, info)

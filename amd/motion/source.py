@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from amd.models.evidence import PACKAGED, EvidenceInfo, EvidenceNetwork, load_evidence
-from amd.motion.dense import FlowSettings
-from amd.motion.evidence import motion_evidence
+from amd.motion.evidence import flow_settings, motion_evidence
 from amd.runtime.files import sha256
 
 FORMAT = 1  # raise it when other maps come out for the same weights and frames
@@ -25,13 +24,21 @@ class MotionSource:
     """A network of motion evidence, the packaged one by default, on one thread of a CPU."""
 
     weights: Path = PACKAGED
-    short_edge: int = FlowSettings().short_edge
-    grid: int = FlowSettings().grid
+
+    @property
+    def short_edge(self) -> int:
+        """Of frames at which flow is estimated."""
+        return _loaded(self.weights)[1].short_edge
+
+    @property
+    def grid(self) -> int:
+        """Short edge of the maps."""
+        return _loaded(self.weights)[1].grid
 
     def key(self) -> dict[str, Any]:
         """What maps depend on besides the frames."""
-        _, info = _loaded(self.weights)
-        return {"format": FORMAT, "weights": sha256(self.weights), "flow": asdict(FlowSettings(gaps=info.gaps))}
+        flow = flow_settings(_loaded(self.weights)[1])
+        return {"format": FORMAT, "weights": sha256(self.weights), "flow": asdict(flow)}
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """P float32 h,w of each of the frames uint8 H,W,3, in order."""

@@ -16,7 +16,15 @@ from typing import cast
 import cv2
 import numpy as np
 
-from amd.data.synthetic.layer_motion import Camera, Motion, draw_camera, object_motion, scenery_motion, smooth_field, wobble
+from amd.data.synthetic.layer_motion import (
+    Camera,
+    Motion,
+    draw_camera,
+    object_motion,
+    scenery_motion,
+    smooth_field,
+    wobble,
+)
 from amd.data.synthetic.layer_shapes import MARGIN, bush, clutter, foliage, object_shape, pole
 from amd.data.synthetic.layer_textures import Textures
 
@@ -132,7 +140,7 @@ def _blurred(layer: Layer, exposure: float) -> Layer:
     if length < 2:
         return layer
     kernel: np.ndarray = np.zeros((2 * length + 1,) * 2, np.float32)
-    start, end = (tuple(int(round(16 * (length + sign * part / 2))) for part in reach) for sign in (-1, 1))
+    start, end = (tuple(round(16 * (length + sign * part / 2)) for part in reach) for sign in (-1, 1))
     cv2.line(kernel, start, end, 1.0, 1, cv2.LINE_AA, 4)
     kernel /= kernel.sum()
     texture, cover = (
