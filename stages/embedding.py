@@ -1,7 +1,7 @@
 """Stage embedding: the instance embedding network trained on images with instances.
 
-Input: the folders in embedding.data, params.embedding. Output: models/embedding_trained.safetensors and
-metrics/embedding.json.
+Input: the folders in embedding.data and embedding.textures, params.embedding. Output:
+models/embedding_trained.safetensors and metrics/embedding.json.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, sha256
 from amd.runtime.tracking import Run
 from stages import run_stage
-from stages.trainings import run_training, start_file
+from stages.trainings import run_training, start_file, texture_files
 
 CHECKPOINT = Path("models/embedding_trained.safetensors")
 HISTORY = Path("metrics/embedding.json")
@@ -35,15 +35,17 @@ def main(params: Params, run: Run) -> None:
 
 
 def made_from(settings: Embedding, start: Path | None = None) -> list:
-    """What a training is made from: parameters, lists of images, weights to start from.
+    """What a training is made from: parameters, lists of images, textures, weights to start from.
 
-    Raises UserError when a list of images is not there.
+    Raises UserError when a list of images or the folder of textures is not there.
     """
     lists = [Path(root) / VOC_LISTS / "train.txt" for root in settings.data]
     for path in lists:
         if not path.is_file():
             raise UserError(f"{path}: no such list; embedding.data names folders in the layout of Pascal VOC")
-    return [settings.model_dump(exclude=SCHEDULING), [sha256(path) for path in lists], start and sha256(start)]
+    textures = texture_files(settings.textures, "embedding.textures") if settings.layered else []
+    images = [[sha256(path) for path in lists], textures]
+    return [settings.model_dump(exclude=SCHEDULING), images, start and sha256(start)]
 
 
 if __name__ == "__main__":

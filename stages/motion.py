@@ -9,13 +9,12 @@ from pathlib import Path
 from amd.config import Motion, Params
 from amd.evaluation.evidence import benchmark_scores
 from amd.models.evidence import load_evidence
-from amd.runtime.errors import UserError
-from amd.runtime.files import read_json, sha256, write_json
+from amd.runtime.files import read_json, write_json
 from amd.runtime.tracking import Run
 from amd.training.distributed import join_processes
 from amd.training.motion import make_clips
 from stages import run_stage
-from stages.trainings import run_training
+from stages.trainings import run_training, texture_files
 
 WEIGHTS = Path("models/evidence.safetensors")
 CARD = Path("metrics/motion.json")
@@ -45,11 +44,8 @@ def made_from(settings: Motion) -> list:
 
     Raises UserError when the folder of textures is not there.
     """
-    folder = settings.textures
-    if folder is not None and not Path(folder).is_dir():
-        raise UserError(f"{folder}: no such folder; motion.textures names one of images or videos, or nothing")
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file()) if folder is not None else []
-    return [settings.model_dump(mode="json", exclude=SCHEDULING), [[path.name, sha256(path)] for path in files]]
+    files = texture_files(settings.textures, "motion.textures")
+    return [settings.model_dump(mode="json", exclude=SCHEDULING), files]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 
 from amd.config import Params
 from amd.runtime.errors import UserError
+from amd.runtime.files import sha256
 from amd.training import launching
 from stages import input_tags
 
@@ -40,3 +41,16 @@ def start_file(start: str | None, parameter: str) -> Path | None:
     if not Path(start).is_file():
         raise UserError(f"{parameter}: {start}: no such checkpoint; give one, or models:/NAME/VERSION")
     return Path(start)
+
+
+def texture_files(folder: str | None, parameter: str) -> list[list[str]]:
+    """Names and contents (hashes) of the files in a folder of textures; none where textures are built-in (None).
+
+    UserError, naming the `parameter`, when the folder is not there.
+    """
+    if folder is None:
+        return []
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: no such folder; {parameter} names one of images or videos, or nothing")
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return [[path.name, sha256(path)] for path in files]

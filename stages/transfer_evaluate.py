@@ -31,6 +31,7 @@ def main(params: Params, run: Run) -> None:
             "threshold": "probability above 0.5",
             "post_processing": post_processing,
             "features": params.transfer.features,
+            "cues": params.transfer.cues,
             "supervision": features.supervision,
         }
         scores[kind] = score_masks(sequences, masks_folder(OUT / kind, params.data.benchmark), origin)

@@ -83,7 +83,7 @@ COMMANDS = (
             argument(
                 "--flow",
                 metavar="FLOW",
-                help="for transfer: dis (default), a folder with <input>/<frame>.flo, or an AMD",
+                help="for transfer, instead of motion evidence: dis, a folder with <input>/<frame>.flo, or an AMD",
             ),
         ),
     ),

@@ -22,6 +22,8 @@ class Embedding(Training):
     """The instance embedding network and its training (Instance Embedding Transfer, 3.1)."""
 
     data: list[str] = Field(min_length=1)  # folders in the layout of Pascal VOC, drawn from in turn
+    layered: float = Field(default=0.0, ge=0, le=1)  # share of the images that are layered ones, without a label
+    textures: str | None = None  # of layered images: a folder of images or videos; null: built-in patterns
     start: str | None  # weights of the backbone: a checkpoint of AMD, or an ImageNet-style state dict
     backbone: Literal["small", "resnet18", "resnet34", "resnet50"]
     output_stride: Literal[4, 8, 16, 32]
@@ -45,6 +47,8 @@ class Embedding(Training):
 class Transfer(Section):
     """From embeddings, objectness and flow to masks (Instance Embedding Transfer, 3.2 to 3.4)."""
 
+    # What says which seeds are an object's: motion evidence, or the network's objectness and flow, as published.
+    cues: Literal["evidence", "flow"] = "evidence"
     features: Literal["embedding", "amd"]  # the embedding network's, or those of AMD's appearance pathway, label-free
     window: int = Field(ge=3, le=255)  # points across in which a candidate is the least edge, odd (eq. 5)
     seeds: int = Field(ge=2)  # of a frame, at most (eq. 6)
@@ -53,6 +57,7 @@ class Transfer(Section):
     min_objectness: float = Field(ge=0, le=1)  # p_O: seeds below are background (eq. 12)
     min_motion: float = Field(ge=0, le=1)  # p_M: likewise
     ranking: Literal["both", "motion", "objectness"]  # of seed tracks (eq. 10)
+    prior: float = Field(default=1.0, ge=0)  # weight of the evidence's log odds in the posterior; 0: as published
     adapt_every: int = Field(ge=0)  # k: the sets of seeds are renewed every k frames; 0 keeps those of the first
     crf: bool  # refine masks by the dense CRF
 

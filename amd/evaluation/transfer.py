@@ -24,6 +24,10 @@ from amd.transfer.video import choose_foreground
 
 INTERVALS = {"1": 1, "5": 5, "10": 10, "20": 20, "40": 40, "never": 0}  # frames between adaptations, by name
 RANKINGS = ("motion", "objectness", "both")
+CUES = {
+    "evidence": "motion evidence of the packaged network, without labels, as objectness and as motion saliency",
+    "flow": "objectness of the features' network; dense inverse search (OpenCV, medium)",
+}
 TRUTH = {"annotated": "the first frame's annotation", "drift": "the annotation says which points are foreground"}
 
 Scores: TypeAlias = dict[str, dict[str, Any]]  # measures by variant
@@ -150,7 +154,7 @@ def report(
             "frames_scored": sum(len(sequence.scored_frames) for sequence in sequences),
             "left_out": LEFT_OUT.get(sequences[0].dataset, "none"),
             "averaging": "mean over sequences of the mean over their frames",
-            "optical_flow": "dense inverse search (OpenCV, medium)",
+            "cues": CUES[settings.cues],
             "supervision_of_features": supervision,
             "supervision_beside": TRUTH.get(name, "none"),
             "transfer": settings.model_dump(),

@@ -20,11 +20,11 @@ from amd.runtime.files import atomic_path
 from amd.transfer.frame import FrameFeatures
 from amd.transfer.grid_graph import grid_edges
 from amd.transfer.saliency import region_flow
-from amd.transfer.seeds import edge_map
+from amd.transfer.seeds import FrameSeeds, edge_map
 from amd.transfer.tracks import initial_foreground, seed_sets
 from amd.transfer.video import choose_foreground
 
-STEPS = ("frame", "embedding, PCA", "edges", "regions, seeds", "region flow", "motion saliency", "first foreground")
+STEPS = ("frame", "embedding, PCA", "edges", "regions, seeds", "region motion", "motion saliency", "first foreground")
 FOREGROUND, BACKGROUND, OTHER = (255, 0, 255), (40, 90, 255), (255, 255, 255)  # of seeds
 WIDTH = 480  # pixels that grids are drawn at: a seed is to be seen
 PRINT = {name: "black" for name, value in STYLE.items() if value == INK}
@@ -40,13 +40,11 @@ def picture_frame(video: DescribedSequence, number: int, mask: np.ndarray, setti
     """What the method sees in frame `number` of a video, one RGB picture per step, and its `mask` bool H,W."""
     frame = next(frame for place, frame in enumerate(video.frames()) if place == number)
     seeds, chosen = video.seeds[number], choose_foreground(video.seeds, settings)
-    flow = region_flow(frame.flow, seeds.regions, len(seeds.points))[seeds.regions]
-    longest = max(float(np.hypot(*np.moveaxis(flow, -1, 0)).max()), 1e-6)
     pictures = [
         principal_colours(frame.embedding),
         grey(edge_map(frame.embedding)),
         principal_colours(frame.embedding) // 2 + _region_colours(seeds.regions) // 2,
-        flow_colours(np.moveaxis(flow, -1, 0), longest),
+        _motion(frame, seeds),
         grey(seeds.saliency[seeds.regions]),
         _first_foreground(frame, video, number, chosen),
     ]
@@ -82,6 +80,15 @@ def write_experiment_figure(path: Path | str, reports: Mapping[str, Mapping[str,
             draw(axes, mean)
         with atomic_path(path) as part:
             figure.savefig(part, format="png")
+
+
+def _motion(frame: FrameFeatures, seeds: FrameSeeds) -> np.ndarray:
+    """The regions' flow in colours, or evidence at every point."""
+    if frame.flow is None:
+        return grey(frame.objectness)
+    flow = region_flow(frame.flow, seeds.regions, len(seeds.points))[seeds.regions]
+    longest = max(float(np.hypot(*np.moveaxis(flow, -1, 0)).max()), 1e-6)
+    return flow_colours(np.moveaxis(flow, -1, 0), longest)
 
 
 def _first_foreground(

@@ -42,7 +42,7 @@ def open_method(choice: Choice) -> Method:
     if method == "transfer":
         from amd.inference.transfer import open_transfer  # SciPy's graphs and the CRF take a moment to import
 
-        return open_transfer(str(choice.model), choice.flow, choice.device)
+        return open_transfer(str(choice.model), choice.flow, choice.device, choice.threads)
     if method == "amd" and choice.model is not None:
         from amd.inference.amd import open_amd
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from amd.config import Embedding, Params
 from amd.data.benchmarks.instances import class_names, open_instances
-from amd.data.labelled.instance_reader import InstanceBatch, InstanceReader
+from amd.data.labelled.instance_reader import InstanceBatch, InstanceReader, LayeredImages
 from amd.data.labelled.transforms import SemanticTransform
 from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork
 from amd.models.loading import start_backbone
@@ -107,6 +107,7 @@ def open_reader(settings: Embedding, process: Process) -> InstanceReader:
         seed=settings.seed,
         rank=process.rank,
         world_size=process.count,
+        layered=LayeredImages(settings.layered, settings.textures),
     )
 
 
@@ -117,4 +118,11 @@ def supervision(settings: Embedding) -> dict[str, Any]:
         images = open_instances([Path(root)], "train")
         exact = sum(image.instances is not None for image in images)
         sets[root] = {"images": len(images), "with_instance_masks": exact, "with_class_masks": len(images)}
-    return {"sets": sets, "start": settings.start or "random weights"}
+    told = {"sets": sets, "start": settings.start or "random weights"}
+    if settings.layered:
+        told["layered_images"] = {
+            "share": settings.layered,
+            "textures": settings.textures or "built-in",
+            "labels": "none",
+        }
+    return told

@@ -1,10 +1,11 @@
 """What the method is given of one frame, on one grid (section 3.1).
 
 The grid h,w is the embedding's own resolution; the image keeps its size H,W. Optical flow comes at the image's
-size and is averaged to the grid, its vectors staying in pixels of the image.
+size and is averaged to the grid, its vectors staying in pixels of the image. Motion evidence, where it is used, stands
+for flow and objectness both.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import tee
 from typing import IO, cast
@@ -17,6 +18,8 @@ from amd.models.embedding import EmbeddingNetwork, embed
 from amd.motion.flow import FlowFiles, PairFlow, flows
 from amd.runtime.errors import UserError
 
+Evidence = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]  # of frames uint8 H,W,3, in order: float32 h,w each
+
 
 @dataclass(frozen=True)
 class FrameFeatures:
@@ -24,29 +27,31 @@ class FrameFeatures:
 
     image: np.ndarray  # H,W,3 uint8 RGB
     embedding: np.ndarray  # h,w,D float32
-    objectness: np.ndarray  # h,w float32, 0 to 1 (eq. 3)
-    flow: np.ndarray  # h,w,2 float32, pixels of the image to the next frame, x then y
+    objectness: np.ndarray  # h,w float32, 0 to 1 (eq. 3), or motion evidence
+    flow: np.ndarray | None  # h,w,2 float32, pixels of the image to the next frame, x then y; None beside evidence
 
 
-def frame_features(image: np.ndarray, embedding: np.ndarray, objectness: np.ndarray, flow: np.ndarray) -> FrameFeatures:
-    """A checked frame, of which `flow` is H,W,2 at the image's size.
+def frame_features(
+    image: np.ndarray, embedding: np.ndarray, objectness: np.ndarray, flow: np.ndarray | None = None
+) -> FrameFeatures:
+    """A checked frame, of which `flow` is H,W,2 at the image's size; without it `objectness` is motion evidence.
 
     Objectness of another resolution than the embedding is resized to it. Raises UserError for a flow of another
     size than the image, and for values that are not finite.
     """
     grid = embedding.shape[:2]
-    if flow.shape != (*image.shape[:2], 2):
+    if flow is not None and flow.shape != (*image.shape[:2], 2):
         raise UserError(
             f"optical flow of {_size(flow)} pixels for a frame of {_size(image)}; compute it at the frame's own size"
         )
     for name, values in (("embedding", embedding), ("objectness", objectness), ("optical flow", flow)):
-        if not np.isfinite(values).all():
+        if values is not None and not np.isfinite(values).all():
             raise UserError(f"{name}: has values that are not finite; check the network or the file that it came from")
     return FrameFeatures(
         image,
         embedding.astype(np.float32, copy=False),
         to_grid(objectness, grid),
-        to_grid(flow, grid),
+        None if flow is None else to_grid(flow, grid),
     )
 
 
@@ -61,11 +66,22 @@ def _size(values: np.ndarray) -> str:
 
 
 def video_features(
-    images: Iterable[np.ndarray], network: nn.Module, short_edge: int | None, source: PairFlow | FlowFiles
+    images: Iterable[np.ndarray],
+    network: nn.Module,
+    short_edge: int | None,
+    source: PairFlow | FlowFiles,
+    evidence: Evidence | None = None,
 ) -> Iterator[FrameFeatures]:
-    """Embedding, objectness and flow of every image; images are resized to `short_edge` to be embedded."""
+    """What is seen in every image; images are resized to `short_edge` to be embedded.
+
+    Where `evidence` is given, it stands for the network's objectness and for flow, which is then not computed.
+    """
     shown, embedded, moving = tee(images, 3)
     described = embed(cast(EmbeddingNetwork, network), embedded, short_edge)
+    if evidence is not None:
+        for image, (embedding, _), moves in zip(shown, described, evidence(moving), strict=True):
+            yield frame_features(image, embedding, moves)
+        return
     for image, (embedding, objectness), flow in zip(shown, described, flows(moving, source), strict=True):
         yield frame_features(image, embedding, objectness, flow)
 
@@ -73,7 +89,8 @@ def video_features(
 def keep(frames: Iterable[FrameFeatures], file: IO[bytes]) -> Iterator[FrameFeatures]:
     """Pass frames on, writing each to `file` (a temporary one, open for reading too)."""
     for frame in frames:
-        for values in (frame.image, frame.embedding, frame.objectness, frame.flow):
+        flow = np.zeros(0) if frame.flow is None else frame.flow
+        for values in (frame.image, frame.embedding, frame.objectness, flow):
             np.save(file, values, allow_pickle=False)
         yield frame
 
@@ -83,6 +100,6 @@ def kept(file: IO[bytes], count: int) -> Iterator[FrameFeatures]:
     place = 0
     for _ in range(count):
         file.seek(place)
-        frame = FrameFeatures(*(np.load(file, allow_pickle=False) for _ in range(4)))
+        image, embedding, objectness, flow = (np.load(file, allow_pickle=False) for _ in range(4))
         place = file.tell()
-        yield frame
+        yield FrameFeatures(image, embedding, objectness, flow if flow.size else None)

@@ -5,9 +5,12 @@ Input: an embedding h,w,D and the embeddings of both sides' seeds. Output: P_fg 
 
 import cv2
 import numpy as np
-from scipy.special import expit, log_expit
+from scipy.special import expit, log_expit, logit
 
 from amd.transfer.seeds import squared_distances
+
+SURE = 1e-6
+DECIDED = 0.02
 
 
 def foreground_probability(embedding: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
@@ -22,6 +25,16 @@ def foreground_probability(embedding: np.ndarray, foreground: np.ndarray, backgr
     sides = (squared_distances(points, seeds).min(1) for seeds in (foreground, background))
     foreground_log, background_log = (log_expit(-nearest) for nearest in sides)
     return expit(foreground_log - background_log).reshape(height, width)
+
+
+def with_prior(probability: np.ndarray, evidence: np.ndarray, weight: float) -> np.ndarray:
+    """The probability h,w under a prior: motion evidence h,w, whose log odds count `weight` times.
+
+    Eq. 15 takes both sides for equally frequent; evidence knows better. It is kept DECIDED away from 0 and 1, so that
+    embeddings may still say otherwise.
+    """
+    odds = logit(np.clip(probability, SURE, 1 - SURE)) + weight * logit(np.clip(evidence, DECIDED, 1 - DECIDED))
+    return expit(odds).astype(np.float32)
 
 
 def at_image_size(probability: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""Which seeds move unlike the background (eq. 7).
+"""Which seeds move unlike the background: by flow (eq. 7), or by motion evidence.
 
-Input: flow h,w,2 in pixels and regions h,w (the number of each point's seed). Output: a saliency in 0 to 1 per seed.
+Input: flow h,w,2 in pixels, or evidence h,w, and regions h,w (the number of each point's seed). Output: a saliency in 0
+to 1 per seed.
 """
 
 import numpy as np
@@ -10,9 +11,12 @@ STILL = 1e-6  # squared pixels: what moves less than a thousandth of a pixel unl
 
 def region_flow(flow: np.ndarray, regions: np.ndarray, count: int) -> np.ndarray:
     """o(s): mean flow of each of `count` regions, count,2."""
-    areas = np.bincount(regions.ravel(), minlength=count)
-    sums = [np.bincount(regions.ravel(), flow[..., axis].ravel(), count) for axis in (0, 1)]
-    return np.stack(sums, axis=1) / areas[:, None]
+    return np.stack([region_mean(flow[..., axis], regions, count) for axis in (0, 1)], axis=1)
+
+
+def region_mean(values: np.ndarray, regions: np.ndarray, count: int) -> np.ndarray:
+    """The mean of `values` h,w over each of `count` regions; of evidence it is the regions' saliency."""
+    return np.bincount(regions.ravel(), values.ravel(), count) / np.bincount(regions.ravel(), minlength=count)
 
 
 def background_seeds(objectness: np.ndarray, count: int) -> np.ndarray:

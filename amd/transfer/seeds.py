@@ -12,7 +12,7 @@ from scipy.special import expit
 from amd.config import Transfer
 from amd.transfer.frame import FrameFeatures
 from amd.transfer.grid_graph import geodesic_regions, grid_edges
-from amd.transfer.saliency import background_seeds, motion_saliency, region_flow
+from amd.transfer.saliency import background_seeds, motion_saliency, region_flow, region_mean
 
 
 def candidates(edges: np.ndarray, window: int) -> np.ndarray:
@@ -61,7 +61,10 @@ def find_seeds(frame: FrameFeatures, settings: Transfer) -> FrameSeeds:
     points = places[choose_seeds(embeddings[places], objectness[places], settings.seeds)]
     regions = geodesic_regions(grid_edges(frame.embedding), points)
     background = background_seeds(objectness[points], settings.background_seeds)
-    saliency = motion_saliency(region_flow(frame.flow, regions, len(points)), background)
+    if frame.flow is None:
+        saliency = region_mean(frame.objectness, regions, len(points))
+    else:
+        saliency = motion_saliency(region_flow(frame.flow, regions, len(points)), background)
     return FrameSeeds(points, embeddings[points], objectness[points], saliency, regions, background)
 
 

@@ -29,7 +29,7 @@ def segment_annotated(
         raise ValueError("a video without frames")
     sides = annotated_sides(first, mask, settings)
     for frame in chain([first], rest):
-        yield segment_frame(frame, sides, crf if settings.crf else None)
+        yield segment_frame(frame, sides, settings, crf)
 
 
 def annotated_sides(frame: FrameFeatures, mask: np.ndarray, settings: Transfer) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 from amd.config import Crf, Transfer
 from amd.transfer.crf import refine
 from amd.transfer.frame import FrameFeatures, keep, kept
-from amd.transfer.posterior import at_image_size, foreground_probability
+from amd.transfer.posterior import at_image_size, foreground_probability, with_prior
 from amd.transfer.seeds import FrameSeeds, find_seeds
 from amd.transfer.tracks import foreground_track, link_seeds, seed_sets, track_scores
 
@@ -60,15 +60,20 @@ def segment_frames(
         if chosen is not None and (number % settings.adapt_every == 0 if settings.adapt_every else number == 0):
             foreground, background = seed_sets(frame.embedding, found, int(chosen[number]), settings)
             sides = found.embeddings[foreground], found.embeddings[background]
-        yield segment_frame(frame, sides, crf if settings.crf else None)
+        yield segment_frame(frame, sides, settings, crf)
 
 
-def segment_frame(frame: FrameFeatures, sides: tuple[np.ndarray, np.ndarray] | None, crf: Crf | None) -> SegmentedFrame:
+def segment_frame(
+    frame: FrameFeatures, sides: tuple[np.ndarray, np.ndarray] | None, settings: Transfer, crf: Crf
+) -> SegmentedFrame:
     """The mask of a frame by both sides' seed embeddings n,D and m,D; empty where there are none."""
     size = frame.image.shape[:2]
     if sides is None:
         return SegmentedFrame(np.zeros(size, np.float32), np.zeros(size, bool))
-    probability = at_image_size(foreground_probability(frame.embedding, *sides), size)
-    if crf is not None:
+    probability = foreground_probability(frame.embedding, *sides)
+    if frame.flow is None:
+        probability = with_prior(probability, frame.objectness, settings.prior)
+    probability = at_image_size(probability, size)
+    if settings.crf:
         probability = refine(probability, frame.image, crf)
     return SegmentedFrame(probability, probability > 0.5)

@@ -1,11 +1,13 @@
 """The training stream of images with instances: augmented crops, and pixels sampled from every instance of a crop.
 
 Batch n of a rank is a function of (seed, n, rank) alone (amd.data.labelled.batches). Sets of images are drawn from in
-turn, however large they are; an epoch of a set deals every image of it out once.
+turn, however large they are; an epoch of a set deals every image of it out once. Layered images, which need no label,
+stand between them as often as is asked for; each is new.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,10 +16,13 @@ from torch import Tensor
 from amd.data.benchmarks.instances import VOID, InstanceImage, Labelled, read_instances
 from amd.data.labelled.batches import dealt, numbered_batches
 from amd.data.labelled.transforms import SemanticTransform
+from amd.data.synthetic.layer_textures import Textures, load_textures
+from amd.data.synthetic.layered_images import draw_image
 
 ORDER, AUGMENTATION = 3, 4  # draws that must not repeat one another, nor those of other readers
 NOBODY = -1  # the owner of a pixel whose instance is not known
 SHIFT = 1 << 32  # sets classes apart from instances in one number
+WIDE = 16 / 9  # of a layered image: its width by its height
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,28 @@ class InstanceBatch:
 
 
 @dataclass(frozen=True)
+class LayeredImages:
+    """The layered images of a training: a share of all its images, with textures of a folder (None: built-in ones)."""
+
+    share: float
+    textures: str | None
+
+    def before(self, place: int) -> int:
+        """How many of the first `place` images are layered: they are spread evenly."""
+        return int(place * self.share)
+
+    def draw(self, number: int, seed: int, height: int) -> Labelled:
+        """Image `number` of an endless series; UserError when the textures cannot be read."""
+        return draw_image(_textures(self.textures), (seed, number), (height, round(WIDE * height)))
+
+
+@lru_cache(maxsize=1)
+def _textures(folder: str | None) -> Textures:
+    """Read once in each process: they are too many to be handed from one to another."""
+    return load_textures(folder, drawn=0.0)
+
+
+@dataclass(frozen=True)
 class InstanceReader:
     """What the batches of one process are made of."""
 
@@ -42,6 +69,7 @@ class InstanceReader:
     seed: int
     rank: int = 0
     world_size: int = 1
+    layered: LayeredImages = LayeredImages(0.0, None)
 
     def batches(self, num_workers: int, start: int) -> Iterator[InstanceBatch]:
         """The endless stream from batch `start` on; UserError for an image that cannot be read."""
@@ -62,12 +90,18 @@ class InstanceReader:
 
     def _sample(self, place: int) -> tuple[Labelled, np.ndarray]:
         """The augmented image at a place of the endless order, and its sampled pixels P,2."""
-        turn, number = divmod(place, len(self.sets))
-        items = self.sets[number]
-        labelled = read_instances(items[dealt(turn, len(items), self.seed, ORDER)])
         rng = np.random.default_rng((AUGMENTATION, self.seed, place))
-        crop = augment(labelled, self.transform, rng)
+        crop = augment(self._image(place), self.transform, rng)
         return crop, sample_points(crop.instances, self.points, rng)
+
+    def _image(self, place: int) -> Labelled:
+        """The image at a place: layered, or of the set whose turn it is."""
+        drawn = self.layered.before(place)
+        if self.layered.before(place + 1) > drawn:
+            return self.layered.draw(drawn, self.seed, self.transform.short_edge)
+        turn, number = divmod(place - drawn, len(self.sets))
+        items = self.sets[number]
+        return read_instances(items[dealt(turn, len(items), self.seed, ORDER)])
 
 
 def augment(labelled: Labelled, transform: SemanticTransform, rng: np.random.Generator) -> Labelled:

@@ -20,7 +20,9 @@ from amd.data.video.decode import Source, read_frames
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed
+from amd.models.evidence import load_evidence
 from amd.models.loading import open_model
+from amd.motion.evidence import motion_evidence
 from amd.motion.flow import flows, inverse_search
 from amd.transfer.frame import frame_features
 from amd.transfer.video import segment_video
@@ -79,7 +81,7 @@ def masks(out: Path) -> list[np.ndarray]:
 
 def test_masks_are_those_of_the_method_step_by_step(folder, tmp_path):
     """Decoded, embedded and segmented here, part by part, against the files that the command wrote."""
-    summary = transfer(folder, tmp_path / "out", folder / "clip.mp4", "--soft", "--overlay")
+    summary = transfer(folder, tmp_path / "out", folder / "clip.mp4", "--soft", "--overlay", "--flow", "dis")
     network, _ = open_model(folder / "embedding.safetensors")
     images = [frame.image for frame in read_frames(Source("clip", folder / "clip.mp4"))]
     parts = zip(images, embed(network, images, 64), flows(images, inverse_search), strict=True)
@@ -99,7 +101,22 @@ def test_masks_are_those_of_the_method_step_by_step(folder, tmp_path):
     row = summary["inputs"][0]
     assert (row["frames"], row["width"], row["height"]) == (FRAMES, WIDTH, HEIGHT)
     np.testing.assert_allclose(row["mean_area"], np.mean([result.mask.mean() for result in expected]))
-    assert summary["method"] == "transfer"
+    assert (summary["method"], summary["cues"], summary["flow"]) == ("transfer", "flow", "dis")
+
+
+def test_without_a_flow_the_cues_are_the_packaged_evidence(folder, tmp_path):
+    summary = transfer(folder, tmp_path, folder / "clip.mp4")
+    network, _ = open_model(folder / "embedding.safetensors")
+    images = [frame.image for frame in read_frames(Source("clip", folder / "clip.mp4"))]
+    moves = motion_evidence(images, *load_evidence())
+    parts = zip(images, embed(network, images, 64), moves, strict=True)
+    features = [frame_features(image, embedding, evidence) for image, (embedding, _), evidence in parts]
+    settings = load_profile("quickstart").transfer.model_copy(update={"seeds": 12})
+    expected = [result.mask for result in segment_video(features, settings, load_profile("paper").crf)]
+    assert any(mask.any() for mask in expected)
+    for ours, theirs in zip(masks(tmp_path), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (summary["cues"], summary["flow"]) == ("evidence", None)
 
 
 def test_nothing_is_done_twice_and_what_is_missing_is_done_again(folder, tmp_path):
@@ -130,9 +147,9 @@ def write_flo(path: Path, flow: np.ndarray) -> None:
 
 
 def test_flow_comes_from_files_and_a_change_of_them_is_seen(folder, tmp_path):
-    """Files with the very flow of the default give its masks; one of a wrong size stops that input alone."""
+    """Files with the very flow of dense inverse search give its masks; one of a wrong size stops that input alone."""
     out = tmp_path / "dis"
-    name = transfer(folder, out, folder / "clip.mp4")["inputs"][0]["video_id"]
+    name = transfer(folder, out, folder / "clip.mp4", "--flow", "dis")["inputs"][0]["video_id"]
     images = [frame.image for frame in read_frames(Source("clip", folder / "clip.mp4"))]
     for number, flow in zip(count(), flows(images, inverse_search)):
         write_flo(tmp_path / f"flow/{name}/{number:06d}.flo", flow)

@@ -36,7 +36,7 @@ CORPUS = InstanceCorpus(train_images=24, heldout_images=12, width=96, height=64,
 TINY = {
     "iterations": 30, "batch_size": 4, "points": 64, "short_edge": 64, "crop": 48, "precision": "float32",
     "device": "cpu", "learning_rate": 2.0e-3, "checkpoint_every": 10, "log_every": 5, "augmentation": "light",
-    "embed_short_edge": 64,
+    "embed_short_edge": 64, "layered": 0.0,
 }  # fmt: skip
 
 
@@ -137,6 +137,20 @@ def test_a_training_belongs_to_its_data_start_and_parameters(project, tmp_path):
     before = key(start=str(tmp_path / "amd.safetensors"))
     save_checkpoint(tmp_path / "amd.safetensors", amd, ModelInfo(amd.architecture, 1))
     assert before != key(start=str(tmp_path / "amd.safetensors"))
+
+
+def test_layered_images_are_told_as_what_needs_no_label(project, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/one.jpg").write_bytes(b"any")
+    changes = {"layered": 0.25, "textures": str(tmp_path / "photos")}
+    settings = load_params(write_params(project, tmp_path / "params.yaml", changes)).embedding
+    told = supervision(settings)["layered_images"]
+    assert told == {"share": 0.25, "textures": str(tmp_path / "photos"), "labels": "none"}
+    before = made_from(settings)
+    (tmp_path / "photos/one.jpg").write_bytes(b"other")
+    assert made_from(settings) != before
+    with pytest.raises(UserError, match=r"nowhere: no such folder; embedding\.textures"):
+        made_from(settings.model_copy(update={"textures": "nowhere"}))
 
 
 def test_a_missing_data_folder_is_named(project, tmp_path):

@@ -23,12 +23,14 @@ from amd.evaluation.metrics import boundary_f, jaccard
 from amd.evaluation.transfer_videos import DescribedSequence, open_features
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
-from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed_image
+from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed, embed_image
+from amd.models.evidence import load_evidence
 from amd.models.loading import open_model
+from amd.motion.evidence import motion_evidence
 from amd.motion.flow import inverse_search
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
-from amd.transfer.frame import video_features
+from amd.transfer.frame import frame_features, video_features
 from amd.transfer.video import segment_video
 from stages import run_stage, transfer_evaluate, transfer_experiments, transfer_predict
 
@@ -65,7 +67,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     write_clips(folder / "clips")
     save_models(folder / "models")
-    changes = {"data": {"benchmark_root": "clips"}, "transfer": {"window": 3, "seeds": 15, "background_seeds": 4}}
+    sparse = {"cues": "flow", "window": 3, "seeds": 15, "background_seeds": 4}
+    changes = {"data": {"benchmark_root": "clips"}, "transfer": sparse}
     with pytest.MonkeyPatch.context() as patch:
         enter_project(folder, changes, patch)
         for name, stage in (
@@ -152,7 +155,7 @@ def test_pictures_are_drawn(project):
         assert figure.width > 3 * figure.height
 
 
-def test_the_stages_take_amds_features(project, tmp_path, monkeypatch):
+def test_the_stages_take_amds_features_and_evidence(project, tmp_path, monkeypatch):
     for name in ("clips", "models"):
         shutil.copytree(project / name, tmp_path / name)
     changes = {
@@ -162,7 +165,20 @@ def test_the_stages_take_amds_features(project, tmp_path, monkeypatch):
     enter_project(tmp_path, changes, monkeypatch)
     run_stage("transfer_predict", transfer_predict.main)
     run_stage("transfer_evaluate", transfer_evaluate.main)
-    assert read_json("metrics/transfer.json")["protocol"]["plain"]["supervision"] == "none"
+    protocol = read_json("metrics/transfer.json")["protocol"]["plain"]
+    assert (protocol["supervision"], protocol["cues"]) == ("none", "evidence")
+    paths = sorted(Path("clips/JPEGImages/480p/bear").iterdir())
+    images, settings = [read_image(path) for path in paths], load_params("params.yaml").transfer
+    described = embed(open_features("amd", "models/amd.safetensors").network, images, None)
+    moves = motion_evidence(images, *load_evidence())
+    features = [
+        frame_features(image, embedding, evidence)
+        for image, (embedding, _), evidence in zip(images, described, moves, strict=True)
+    ]
+    expected = segment_video(features, settings.model_copy(update={"crf": False}), load_params("params.yaml").crf)
+    for number, result in enumerate(expected):
+        mask = read_mask(Path(f"predictions/transfer/plain/masks/builtin-clips/bear/{number:05d}.png"))
+        np.testing.assert_array_equal(mask, result.mask)
 
 
 def command(*words: object) -> None:

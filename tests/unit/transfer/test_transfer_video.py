@@ -1,6 +1,7 @@
 """Whole videos: the object found by embeddings, objectness and flow; adaptation; frames on disk; odd videos."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from amd.config.profiles import load_profile
 from amd.runtime.errors import UserError
 from amd.transfer.frame import FrameFeatures, frame_features, keep, kept, to_grid
-from amd.transfer.posterior import at_image_size, foreground_probability
+from amd.transfer.posterior import at_image_size, foreground_probability, with_prior
 from amd.transfer.seeds import find_seeds
 from amd.transfer.tracks import seed_sets
 from amd.transfer.video import choose_foreground, segment_video
@@ -117,6 +118,57 @@ def test_frames_come_back_from_disk_as_they_were():
         for ours in (first, second):
             for name in ("image", "embedding", "objectness", "flow"):
                 np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def with_evidence(number: int) -> FrameFeatures:
+    """The same frame with evidence, which knows the mover; the network's objectness and the flow do not count."""
+    moving, standing = places(number)
+    return replace(frame(number), objectness=np.where(moving, 0.9, np.where(standing, 0.2, 0.05)), flow=None)
+
+
+def test_evidence_says_which_seeds_are_the_objects():
+    """Saliency is its mean over a region, the first background where it is least, the object where it is most."""
+    seen = with_evidence(0)
+    moving, standing = places(0)
+    seeds = find_seeds(seen, SETTINGS)
+    for number, saliency in enumerate(seeds.saliency):
+        assert saliency == pytest.approx(seen.objectness[seeds.regions == number].mean())
+    assert not (moving | standing).ravel()[seeds.points[seeds.background]].any()
+    (chosen,) = choose_foreground([seeds], SETTINGS)
+    foreground, background = seed_sets(seen.embedding, seeds, int(chosen), SETTINGS)
+    assert moving.ravel()[seeds.points[foreground]].all()
+    assert not moving.ravel()[seeds.points[background]].any()
+    assert standing.ravel()[seeds.points[background]].any()  # its evidence is little
+
+
+def test_with_evidence_the_mover_is_found_whatever_flow_says():
+    frames = list(kept_and_read([with_evidence(number) for number in range(4)]))
+    assert all(f.flow is None for f in frames)
+    for number, mask in enumerate(segment(frames)):
+        assert overlap(mask, number) > 0.9
+
+
+def test_evidence_is_the_posteriors_prior():
+    """Odds of 4 under a prior of 1 to 4 are even, under half of it 2; evidence that is sure is kept in check."""
+    probability = np.array([[0.8, 0.8, 0.5, 0.5]])
+    evidence = np.array([[0.2, 0.5, 1.0, 0.0]])
+    np.testing.assert_allclose(with_prior(probability, evidence, 1.0), [[0.5, 0.8, 0.98, 0.02]], rtol=1e-5)
+    np.testing.assert_allclose(with_prior(probability, evidence, 0.5)[0, 0], 2 / 3, rtol=1e-5)
+    np.testing.assert_allclose(with_prior(probability, evidence, 0.0), probability, rtol=1e-5)
+
+
+def test_what_looks_like_the_object_and_stands_is_refused_by_a_strong_prior():
+    seen = with_evidence(0)
+    frames = [replace(seen, embedding=np.where(places(0)[1][..., None], MOVER, seen.embedding).astype(np.float32))]
+    alike = np.repeat(np.repeat(places(0)[1], CELL, 0), CELL, 1)
+    assert segment(frames, prior=0.0)[0][alike].mean() > 0.9
+    assert segment(frames, prior=20.0)[0][alike].mean() < 0.1
+
+
+def kept_and_read(frames: list[FrameFeatures]) -> Iterator[FrameFeatures]:
+    file = io.BytesIO()
+    assert len(list(keep(iter(frames), file))) == len(frames)
+    return kept(file, len(frames))
 
 
 def test_a_video_of_one_frame():
