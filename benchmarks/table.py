@@ -1,9 +1,11 @@
-"""The table of a run: lines for a terminal, and Markdown from a JSON file.
+"""The table of a run: lines for a terminal, and CSV from a JSON file.
 
-python -m benchmarks.table bench.json      # Markdown, for docs/performance.md
+python -m benchmarks.table .amd/bench.json > docs/data/performance.csv      # the table of docs/performance.md
 """
 
 import argparse
+import csv
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from amd.runtime.errors import exit_on_user_error
 from amd.runtime.files import read_json
 
+HEAD = ("Subject", "Case", "Median", "Rate", "Ratio (quartiles)", "Against", "Target")
 HEADER = f"{'subject':15} {'case':74} {'median':>9} {'rate':>17} {'ratio':>6} {'quartiles':>11}  target  against"
 
 
@@ -23,20 +26,24 @@ def line(row: dict[str, Any]) -> str:
     return f"{start} {ratio:>6} {spread:>11}  {_target(row):6}  {row['against']}".rstrip()
 
 
-def markdown(report: dict[str, Any]) -> Iterator[str]:
-    """The whole report: what it was measured on, then a table of every row."""
+def measured_on(report: dict[str, Any]) -> str:
+    """The machine, the versions and the commit in a line."""
     machine = report["machine"]
     units = ", ".join(machine["matrix_units"])
     threads = f"{report['torch_threads']} threads, {machine['memory_gb']} GB"
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    yield f"{machine['gpu'] or machine['cpu']} ({units}), {threads}; load {report['load_average'][0]:.2f} at the start."
-    yield f"{versions}. Commit {report['commit']}, {report['date'][:10]}."
-    yield ""
-    yield "| Subject | Case | Median | Rate | Ratio (quartiles) | Against | Target |"
-    yield "|---|---|---|---|---|---|---|"
+    where = (
+        f"{machine['gpu'] or machine['cpu']} ({units}), {threads}; load {report['load_average'][0]:.2f} at the start"
+    )
+    return f"{where}. {versions}. Commit {report['commit']}, {report['date'][:10]}."
+
+
+def cells(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The head of the table, and a tuple for every row."""
+    yield HEAD
     for row in report["rows"]:
         ratio, spread = _ratio(row)
-        cells = (
+        yield (
             row["subject"].replace("_", " "),
             row["case"],
             _amount(row["measured"]["median"], row["unit"]),
@@ -45,7 +52,6 @@ def markdown(report: dict[str, Any]) -> Iterator[str]:
             row["against"],
             _target(row),
         )
-        yield f"| {' | '.join(cells)} |"
 
 
 def _amount(value: float, unit: str) -> str:
@@ -76,11 +82,12 @@ def _target(row: dict[str, Any]) -> str:
 
 @exit_on_user_error
 def main() -> None:
-    """Print the Markdown of a JSON file."""
+    """Print the CSV of a JSON file, and on the error stream what it was measured on."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("json", type=Path, help="what `python -m benchmarks --json FILE` wrote")
-    for text in markdown(read_json(parser.parse_args().json)):
-        print(text)
+    report = read_json(parser.parse_args().json)
+    print(measured_on(report), file=sys.stderr)
+    csv.writer(sys.stdout, lineterminator="\n").writerows(cells(report))
 
 
 if __name__ == "__main__":
