@@ -81,6 +81,12 @@ COMMANDS = (
             ),
             argument("--segment", metavar="K", type=int, help="take the model's segment K for the object"),
             argument(
+                "--evidence",
+                metavar="FILE",
+                type=Path,
+                help="motion evidence of one's own (dvc repro pipelines/motion/dvc.yaml), not the packaged weights",
+            ),
+            argument(
                 "--flow",
                 metavar="FLOW",
                 help="for transfer, instead of motion evidence: dis, a folder with <input>/<frame>.flo, or an AMD",

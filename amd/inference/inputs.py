@@ -66,6 +66,7 @@ def segment_inputs(
     adapt: int | None = None,
     segment: int | None = None,
     flow: str | None = None,
+    evidence: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     export: tuple[str, ...] = (),
@@ -81,10 +82,10 @@ def segment_inputs(
 ) -> None:
     """Segment everything that `paths` name into `out`; print and write the summary.
 
-    `model`, `method`, `adapt`, `segment`, `flow` and `device` are those of amd.inference.methods.Choice; `threads` None
-    takes what is free. `export` names what is written (amd.inference.export), beside masks; `start`, `end` (seconds)
-    and `every` choose frames; `raw_orientation` takes photos as stored. UserError for words that do not go together
-    and a model that cannot be had, and, after all work, when an input failed.
+    `model`, `method`, `adapt`, `segment`, `flow`, `evidence` and `device` are those of amd.inference.choice.Choice;
+    `threads` None takes what is free. `export` names what is written (amd.inference.export), beside masks; `start`,
+    `end` (seconds) and `every` choose frames; `raw_orientation` takes photos as stored. UserError for words that do
+    not go together and a model that cannot be had, and, after all work, when an input failed.
     """
     extra = ("soft",) * soft + ("overlay",) * overlay + ("objects",) * objects
     span = Span(start, end, every)
@@ -93,7 +94,7 @@ def segment_inputs(
     count = threads or free_threads()
     limit_threads(count)
     wanted = Wanted(
-        open_method(Choice(model, method, adapt, segment, flow, device, count)),
+        open_method(Choice(model, method, adapt, segment, flow, evidence, device, count)),
         tuple(dict.fromkeys(("masks", *export, *extra))),
         span,
         objects or "objects" in export,

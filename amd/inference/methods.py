@@ -60,6 +60,8 @@ def _check(choice: Choice, method: str) -> None:
         raise UserError("--method transfer: needs an instance embedding; give one with --model")
     if choice.flow is not None and method != "transfer":
         raise UserError(f"--flow: the method {method} has its own flow; leave it out, or give --method transfer")
+    if choice.evidence is not None and (method in ("transfer", "flow") or (method == "amd" and choice.model)):
+        raise UserError(f"--evidence: the method {method} has no use for it here; leave it out")
     given = {"--model": choice.model, "--adapt": choice.adapt, "--segment": choice.segment}
     refused = {
         "motion": ("--model", "--adapt", "--segment"),

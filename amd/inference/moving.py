@@ -21,7 +21,7 @@ from amd.inference.fused import Method, flow_video, segment_video
 from amd.inference.video import Video
 from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment, weights_hash
-from amd.models.evidence import EvidenceInfo, EvidenceNetwork, load_evidence
+from amd.models.evidence import PACKAGED, EvidenceInfo, EvidenceNetwork, load_evidence
 from amd.models.loading import open_as
 from amd.models.precision import choose_device
 from amd.motion.evidence import motion_evidence
@@ -114,11 +114,11 @@ class FlowMethod:
 
 
 def open_moving(choice: Choice, opinion: Method) -> MovingMethod:
-    """The method with the packaged evidence network, beginning appearance with the AMD that `choice` names, if any.
+    """The method with the evidence network that `choice` names, beginning appearance with its AMD, if any.
 
-    UserError for a model that cannot be had or is no AMD.
+    UserError for weights that cannot be read, and a model that cannot be had or is no AMD.
     """
-    network, info = load_evidence(device=choose_device(choice.device))
+    network, info = load_evidence(choice.evidence or PACKAGED, choose_device(choice.device))
     start = weights = None
     if choice.model is not None:
         model, model_info = open_as(AMD, choice.model, choice.device)

@@ -65,7 +65,11 @@ class Segmenter:
             >>> Segmenter.from_pretrained(method="flow").method.summary()["method"]
             'flow'
         """
-        return cls(open_method(Choice(uri, method, adapt, segment, None, device, threads, settings or Fused())))
+        return cls(
+            open_method(
+                Choice(uri, method, adapt, segment, device=device, threads=threads, settings=settings or Fused())
+            )
+        )
 
     def segment_image(self, image: Any) -> MaskedFrame:
         """The object's mask of one image: a path, or an array or tensor H,W,3 or 3,H,W, uint8 or float in [0, 1].

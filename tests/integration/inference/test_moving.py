@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from clips import encode_images
 from PIL import Image
 from scenes import FRAMES, HEIGHT, WIDTH, scene, texture
@@ -11,6 +12,7 @@ from scenes import FRAMES, HEIGHT, WIDTH, scene, texture
 import amd
 from amd.cli import main
 from amd.inference.export import EXPORTS
+from amd.models.evidence import load_evidence, save_evidence
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
 
@@ -64,6 +66,23 @@ def test_the_command_needs_no_other_word(
     first = {path: path.read_bytes() for path in Path("segmented/clip/masks").iterdir()}
     main(["segment", "clip.mp4", "--threads", "1", "--out", "again"])
     assert {path: Path("again/clip/masks", path.name).read_bytes() for path in first} == first  # to the bit
+
+
+def test_evidence_of_ones_own_takes_the_place_of_the_packaged(
+    moving: tuple[list[np.ndarray], list[np.ndarray]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network that says "moves" of nothing leaves no mask; a file that is none is refused before any work."""
+    clip = encode_images(tmp_path / "clip.mp4", moving[0])
+    network, info = load_evidence()
+    torch.nn.init.zeros_(network.unet.head.weight)
+    torch.nn.init.constant_(network.unet.head.bias, -5.0)
+    save_evidence(tmp_path / "own.safetensors", network, info)
+    words = ["segment", str(clip), "--method", "motion", "--threads", "1", "--out", str(tmp_path / "out"), "--evidence"]
+    main([*words, str(tmp_path / "own.safetensors")])
+    assert read_json(tmp_path / "out/summary.json")["inputs"][0]["mean_area"] == 0
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, str(clip)])
+    assert "clip.mp4: not a readable file of weights" in capsys.readouterr().err
 
 
 def test_a_part_of_the_video_and_an_object_at_a_point(
