@@ -143,7 +143,7 @@ def test_layered_images_are_told_as_what_needs_no_label(project, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/one.jpg").write_bytes(b"any")
     changes = {"layered": 0.25, "textures": str(tmp_path / "photos")}
-    settings = load_params(write_params(project, tmp_path / "params.yaml", changes)).embedding
+    settings = load_params(params_of(project, tmp_path / "params.yaml", **changes)).embedding
     told = supervision(settings)["layered_images"]
     assert told == {"share": 0.25, "textures": str(tmp_path / "photos"), "labels": "none"}
     before = made_from(settings)
