@@ -55,7 +55,7 @@ class Fused(Section):
     """The whole method for one video (amd.inference.fused)."""
 
     frames: int = Field(default=100, ge=2)  # that appearance is fitted to, spread over the video
-    short_edge: int = Field(default=120, ge=16)  # at which evidence and appearance are joined and smoothed
+    short_edge: int = Field(default=180, ge=16)  # at which evidence and appearance are joined and smoothed
     appearance: float = Field(default=0.6, ge=0, le=1)  # its weight beside the evidence's: it is less often blind
     crf: Crf | None = SMOOTHING
     confidence: Confidence = Confidence()
