@@ -4,14 +4,16 @@ Input: the folder of data.videos, or the built-in corpus where that is empty. Ou
 reader data/manifest.md.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amd.config import Params
 from amd.data.ingest.examine import Limits
+from amd.data.ingest.held_out import hold_out
 from amd.data.ingest.manifest import ingest
 from amd.data.ingest.report import reason_counts, validation_report
-from amd.data.tables import MANIFEST, write_table
+from amd.data.tables import HELD_OUT, MANIFEST, write_table
 from amd.runtime.errors import UserError
 from amd.runtime.files import run_lock, write_text
 from stages import run_stage
@@ -31,15 +33,18 @@ def main(params: Params, run: "Run") -> None:
     with run_lock(".amd/locks/ingest", "ingest"):
         memory = MEMORY / f"{Limits.of(params.ingest, params.shard).key()}.parquet"
         rows = ingest(videos, params.ingest, params.shard, memory)
+        hold_out(rows, params.ingest.held_out)
         write_table(MANIFEST_PATH, MANIFEST, rows)
         write_text(REPORT_PATH, validation_report(rows))
-    accepted = sum(row["status"] == "accepted" for row in rows)
-    run.metrics({"accepted": accepted, "rejected": len(rows) - accepted})
+    counts = Counter(row["status"] for row in rows)
+    accepted, aside = counts["accepted"], counts[HELD_OUT]
+    run.metrics({"accepted": accepted, "held_out": aside, "rejected": counts["rejected"]})
     run.artifact(REPORT_PATH)
     if accepted == 0:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in reason_counts(rows))
         raise UserError(f"{videos}: none of {len(rows)} inputs can be used: {reasons}; see {REPORT_PATH}")
-    print(f"ingest: {accepted} of {len(rows)} inputs of {videos} accepted; {REPORT_PATH} says why")
+    held = f", {aside} more held out" if aside else ""
+    print(f"ingest: {accepted} of {len(rows)} inputs of {videos} accepted{held}; {REPORT_PATH} says why")
 
 
 def training_videos(given: Path) -> Path:

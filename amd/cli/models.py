@@ -23,11 +23,11 @@ def export(model: str, format: str, out: Path) -> None:
     print(f"{out}: images B,3,H,W in [0, 1] to masks B,c,h,w; {difference:.1e} from the model at most")
 
 
-def promote(name: str, version: str, why: str) -> None:
-    """Make a version the champion, through the gates."""
+def promote(name: str, version: str, why: str, anyway: bool) -> None:
+    """Make a version the champion, through the gates or past them."""
     from amd.registry.promotion import promote
 
-    entry = promote(name, version, why)
+    entry = promote(name, version, why, anyway)
     print(f"models:/{name}/{version} is the champion{f': {entry.gates}' if entry else ' already'}")
 
 
@@ -105,7 +105,12 @@ ACTIONS = (
         "Make a version the champion, if it passes the gates against the present one.",
         'amd models promote amd 3 --reason "better on fast motion"',
         promote,
-        (NAME, argument("version", metavar="VERSION"), REASON),
+        (
+            NAME,
+            argument("version", metavar="VERSION"),
+            REASON,
+            argument("--anyway", action="store_true", help="also when the gates refuse it; needs --reason"),
+        ),
     ),
     Command(
         "rollback",

@@ -81,21 +81,24 @@ def _parameters(out: Path, given: Path | None, videos: Path) -> "Params":
 def _ingest(params: "Params", out: Path) -> list[dict]:
     """The accepted rows; UserError when there is none."""
     from amd.data.ingest.examine import Limits
+    from amd.data.ingest.held_out import hold_out
     from amd.data.ingest.manifest import ingest
     from amd.data.ingest.report import validation_report
+    from amd.data.tables import HELD_OUT, write_table
     from amd.data.tables import MANIFEST as SCHEMA
-    from amd.data.tables import write_table
     from amd.runtime.files import write_text
 
     memory = out / STATE / "ingest" / f"{Limits.of(params.ingest, params.shard).key()}.parquet"
     rows = ingest(Path(params.data.videos), params.ingest, params.shard, memory)
+    hold_out(rows, params.ingest.held_out)
     write_table(out / MANIFEST, SCHEMA, rows)
     report = (out / MANIFEST).with_suffix(".md")
     write_text(report, validation_report(rows))
     accepted = [row for row in rows if row["status"] == "accepted"]
     if not accepted:
         raise UserError(f"{params.data.videos}: none of {len(rows)} inputs can be used; {report} says why")
-    print(f"{len(accepted)} of {len(rows)} inputs accepted; {report} says why")
+    aside = sum(row["status"] == HELD_OUT for row in rows)
+    print(f"{len(accepted)} of {len(rows)} inputs accepted, {aside} more held out; {report} says why")
     return accepted
 
 

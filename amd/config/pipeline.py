@@ -47,6 +47,8 @@ class Ingest(Section):
     workers: int = Field(ge=1)
     max_pixels: int = Field(ge=1)  # of one frame; larger inputs are rejected before decoding
     max_hours: float = Field(gt=0)  # of one video
+    # Share of the videos that no model is trained on, so that models are judged by them where nothing is labelled.
+    held_out: float = Field(default=0.0, ge=0, le=0.5)
 
 
 class Shard(Section):

@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path
 
+HELD_OUT = "held out"  # a status of the manifest: accepted, but models are judged by it and not trained on it
+
 # A row per input, accepted or rejected. `frames` is what was decoded, `frames_promised` what the
 # container says (null where it says nothing). `path` is as given, so a row can be opened again.
 MANIFEST = pa.schema(
@@ -32,7 +34,7 @@ MANIFEST = pa.schema(
         ("decoder", pa.string()),  # decord | pyav | images
         ("still_pairs", pa.int64()),  # adjacent frames that repeat each other, by the rule of amd.data.pairs.select
         ("cuts", pa.int64()),
-        ("status", pa.string()),  # accepted | rejected
+        ("status", pa.string()),  # accepted | held out | rejected
         ("reason", pa.string()),  # why rejected, or a warning on an accepted one; empty if nothing to say
         ("frame_names", pa.list_(pa.string())),  # of a frame folder, in order; null for a video
     ]

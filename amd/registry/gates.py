@@ -1,22 +1,36 @@
 """Gates: whether a new model may take the champion's place, and the reason in words.
 
-Input: the evidence on both (training loss, label-free J per image and adapted, what J was measured on). Output:
-a verdict. A model passes when its loss and both J are there and finite, and when neither J is below the champion's by
-more than `max_drop`. J are compared only where the same frames were scored by the same protocol: against a champion
-that was scored on something else, no model passes until someone takes the alias away from it.
+Input: the evidence on both (training loss, label-free J per image and adapted, what J was measured on, figures on
+held-out videos). Output: a verdict. What was measured must be finite, and what the two are compared by may not be below
+the champion's by more than `max_drop`:
+
+- both J, where both were scored on the same frames by the same protocol; J on drawn clips only if neither model ever
+  saw other videos;
+- else agreement with motion evidence in the held-out videos that both were judged in (amd.evaluation.judged), whose
+  guards the new model has to pass, too.
+
+Where there is neither, nothing passes. Whoever knows better promotes it anyway, with a reason that is kept.
 """
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from amd.evaluation.judged import Figures, common, mean_figures
 from amd.runtime.receipts import fingerprint
 
 J_PER_IMAGE = "J.image"
 J_ADAPTED = "J.adapted"
 BENCHMARK_TAG = "benchmark.sha256"
+REAL_TAG = "data.real"
+HELD_OUT_TAG = "held_out"
+DRAWN = "builtin-clips"
+AGREEMENT = "agreement with motion evidence"
+NO_VIDEOS = "none was held out (ingest.held_out), or in none something moves for sure"
+OVERRIDE = "`amd models promote NAME VERSION --anyway --reason WHY` overrides"
 PAIR_ACCURACY_TAG = "pair_accuracy"  # only an instance embedding's version has it
 
 
@@ -28,7 +42,19 @@ class Evidence:
     image_j: float  # label-free
     adapted_j: float
     scored_on: str  # for people: dataset and protocol in short
-    benchmark: str  # hash of dataset, sequences, data and protocol
+    benchmark: str  # hash of dataset, sequences, data and protocol; empty: nothing labelled was scored
+    real: bool = False  # whether it is known to have seen videos that are not drawn
+    held_out: Mapping[str, Figures] = field(default_factory=dict)  # by the video's hash
+
+    @property
+    def drawn(self) -> bool:
+        """Whether J were measured on the built-in clips."""
+        return self.scored_on.partition(":")[0] == DRAWN
+
+    @property
+    def scores(self) -> str:
+        """Both J in words."""
+        return f"J {self.image_j:.3f} per image, {self.adapted_j:.3f} adapted"
 
     def tags(self) -> dict[str, str]:
         """As tags of a model version; `from_tags` reads them."""
@@ -38,6 +64,8 @@ class Evidence:
             J_ADAPTED: repr(self.adapted_j),
             "scored_on": self.scored_on,
             BENCHMARK_TAG: self.benchmark,
+            REAL_TAG: str(self.real).lower(),
+            HELD_OUT_TAG: figures_tag(self.held_out),
         }
 
     @classmethod
@@ -45,9 +73,19 @@ class Evidence:
         """From a version's tags; None when they are not there, as on a version made by other means."""
         try:
             loss, image_j, adapted_j = (float(tags[name]) for name in ("loss", J_PER_IMAGE, J_ADAPTED))
-            return cls(loss, image_j, adapted_j, tags["scored_on"], tags[BENCHMARK_TAG])
-        except (KeyError, ValueError):
+            held_out = {key: Figures(*row) for key, row in json.loads(tags.get(HELD_OUT_TAG, "{}")).items()}
+            real = tags.get(REAL_TAG) == "true"
+            return cls(loss, image_j, adapted_j, tags["scored_on"], tags[BENCHMARK_TAG], real, held_out)
+        except (KeyError, ValueError, TypeError, AttributeError):
             return None
+
+
+NOTHING_KNOWN = Evidence(math.nan, math.nan, math.nan, "", "")
+
+
+def figures_tag(held_out: Mapping[str, Figures]) -> str:
+    """Figures by video, as a tag of a version."""
+    return json.dumps({key: list(figures.rounded().values()) for key, figures in sorted(held_out.items())})
 
 
 class Verdict(NamedTuple):
@@ -64,10 +102,17 @@ class Champion(NamedTuple):
     evidence: Evidence | None
 
 
-def gather_evidence(training: dict, scores: dict, data_hash: str | None = None) -> Evidence:
+def gather_evidence(
+    training: dict,
+    scores: dict,
+    data_hash: str | None = None,
+    real: bool = False,
+    held_out: Mapping[str, Figures] | None = None,
+) -> Evidence:
     """From the contents of metrics/pretrain.json and metrics/vos.json; a number that is not there is NaN.
 
-    `data_hash` tells benchmarks apart that have the same names and sizes.
+    `scores` are empty where nothing labelled was scored; `data_hash` tells benchmarks apart that have the same names
+    and sizes; `real` and `held_out` see Evidence.
     """
     label_free = _part(scores, "scores", "image", "label-free")
     protocol = _part(label_free, "protocol")
@@ -77,8 +122,10 @@ def gather_evidence(training: dict, scores: dict, data_hash: str | None = None) 
         loss=_number(training.get("loss")),
         image_j=_number(_part(scores, "summary", "image").get("label_free_J")),
         adapted_j=_number(_part(scores, "summary", "adapted").get("label_free_J")),
-        scored_on=words.format_map(defaultdict(lambda: "unknown", protocol)),
-        benchmark=fingerprint(identity),
+        scored_on=words.format_map(defaultdict(lambda: "unknown", protocol)) if scores else "no benchmark",
+        benchmark=fingerprint(identity) if scores else "",
+        real=real,
+        held_out=held_out or {},
     )
 
 
@@ -109,27 +156,84 @@ def judge_embedding(
 
 
 def judge(candidate: Evidence, champion: Champion | None, max_drop: float) -> Verdict:
-    """Whether `candidate` may become champion after `champion` (None when there is none)."""
-    numbers = {"loss": candidate.loss, "J per image": candidate.image_j, "adapted J": candidate.adapted_j}
+    """Whether `candidate` may become champion after `champion` (None when there is none); a refusal says the way on."""
+    verdict = _unfit(candidate) or _compare(candidate, champion, max_drop)
+    return verdict if verdict.passed else Verdict(False, f"{verdict.reason}; {OVERRIDE}")
+
+
+def _unfit(candidate: Evidence) -> Verdict | None:
+    """The refusal of a model that diverged, whatever it stands against."""
+    numbers = {"loss": candidate.loss}
+    if candidate.benchmark:
+        numbers |= {"J per image": candidate.image_j, "adapted J": candidate.adapted_j}
     for name, value in numbers.items():
         if not math.isfinite(value):
             return Verdict(False, f"{name} is {value}, not a finite number: it diverged or was never measured")
-    scores = f"J {candidate.image_j:.3f} per image, {candidate.adapted_j:.3f} adapted"
+    return None
+
+
+def _compare(candidate: Evidence, champion: Champion | None, max_drop: float) -> Verdict:
+    """By the benchmark where that decides, else by held-out videos."""
     if champion is None:
-        return Verdict(True, f"the first champion: finite loss, {scores}")
-    holder = f"champion version {champion.version}"
-    known = champion.evidence
-    if known is None or known.benchmark != candidate.benchmark:
-        other = f"scored on something else ({known.scored_on})" if known else "registered without scores"
-        return Verdict(False, f"{holder} was {other}, so J do not compare; take the alias from it to start anew")
+        return _first(candidate)
+    known = champion.evidence or NOTHING_KNOWN
+    scored_alike = candidate.benchmark != "" and known.benchmark == candidate.benchmark
+    if scored_alike and not (candidate.drawn and (candidate.real or known.real)):
+        return _by_benchmark(candidate, known, f"champion version {champion.version}", max_drop)
+    return _by_held_out(candidate, champion, max_drop)
+
+
+def _first(candidate: Evidence) -> Verdict:
+    if candidate.benchmark and not (candidate.drawn and candidate.real):
+        return Verdict(True, f"the first champion: finite loss, {candidate.scores}")
+    mean = mean_figures(candidate.held_out.values())
+    if mean.problem:
+        return Verdict(False, f"on {len(candidate.held_out)} held-out videos {mean.problem}")
+    if mean.agreement is None:
+        return Verdict(True, f"the first champion: finite loss; nothing else to judge it by ({NO_VIDEOS})")
+    videos = f"{len(candidate.held_out)} held-out videos"
+    return Verdict(True, f"the first champion: finite loss, {AGREEMENT} {mean.agreement:.3f} on {videos}")
+
+
+def _by_benchmark(candidate: Evidence, known: Evidence, holder: str, max_drop: float) -> Verdict:
     for name, new, old in (
         ("J per image", candidate.image_j, known.image_j),
         ("adapted J", candidate.adapted_j, known.adapted_j),
     ):
         if round(old - new, 9) > max_drop:  # a drop of just max_drop passes
-            return Verdict(False, f"{name} {new:.3f} is more than {max_drop:g} below the {old:.3f} of {holder}")
+            below = f"is more than {max_drop:g} below the {old:.3f} of {holder}"
+            return Verdict(False, f"{name} {new:.3f} {below}, on {candidate.scored_on}")
     were = f"{known.image_j:.3f} and {known.adapted_j:.3f} of {holder}"
-    return Verdict(True, f"{scores}; not below the {were} by more than {max_drop:g}")
+    return Verdict(True, f"{candidate.scores}; not below the {were} by more than {max_drop:g}")
+
+
+def _by_held_out(candidate: Evidence, champion: Champion, max_drop: float) -> Verdict:
+    """By agreement in the videos that neither model was trained on."""
+    holder, known = f"champion version {champion.version}", champion.evidence or NOTHING_KNOWN
+    videos = common(candidate.held_out, known.held_out)
+    if not videos:
+        return Verdict(False, f"{_no_benchmark(candidate, champion)}, and no held-out video compares them: {NO_VIDEOS}")
+    mean = mean_figures(candidate.held_out.values())
+    if mean.problem:
+        return Verdict(False, f"on {len(candidate.held_out)} held-out videos {mean.problem}")
+    means = [mean_figures(each.held_out[key] for key in videos).agreement or 0.0 for each in (candidate, known)]
+    new, old = (round(value, 9) for value in means)
+    words = f"{AGREEMENT} {new:.3f} on {len(videos)} held-out videos"
+    if round(old - new, 9) > max_drop:
+        return Verdict(False, f"{words} is more than {max_drop:g} below the {old:.3f} of {holder}")
+    return Verdict(True, f"{words}; not below the {old:.3f} of {holder} by more than {max_drop:g}")
+
+
+def _no_benchmark(candidate: Evidence, champion: Champion) -> str:
+    """Why no benchmark compares the two."""
+    holder, known = f"champion version {champion.version}", champion.evidence
+    if known is None:
+        return f"{holder} was registered without scores"
+    if not candidate.benchmark:
+        return "it was scored on no benchmark"
+    if known.benchmark != candidate.benchmark:
+        return f"{holder} was scored on something else ({known.scored_on}), so J do not compare"
+    return f"{candidate.scored_on}: drawn clips do not decide between models of which one saw other videos"
 
 
 def _part(tree: Any, *keys: str) -> Mapping[str, Any]:

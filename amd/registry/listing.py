@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import isnan
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from amd.registry.gates import BENCHMARK_TAG, Evidence
 from amd.registry.ledger import Ledger
 from amd.registry.model_card import MANIFEST_TAG, VIDEOS_TAG
+from amd.registry.promotion import OVERRIDDEN
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
 from amd.runtime.registered import (
@@ -70,7 +72,8 @@ def print_history(name: str) -> None:
     print(columns(rows))
     for entry in page.entries:
         if entry.action == "promoted":
-            print(_wrapped(f"version {entry.version} passed the gates: {entry.gates}"))
+            how = "against the gates" if entry.gates.startswith(OVERRIDDEN) else "passed the gates"
+            print(_wrapped(f"version {entry.version} {how}: {entry.gates}"))
     if not page.done:
         print(f"the last was cut short before the alias moved; `amd models promote {name} {page.champion}` moves it")
 
@@ -99,7 +102,7 @@ def _row(version: ModelVersion, aliases: dict[str, str]) -> tuple[str, ...]:
     return (
         str(version.version),
         held,
-        *([f"{score:.3f}" for score in scores] or [NOTHING, NOTHING]),
+        *([NOTHING if isnan(score) else f"{score:.3f}" for score in scores] or [NOTHING, NOTHING]),
         f"{evidence.loss:.3g}" if evidence else NOTHING,
         tags.get(VERDICT_TAG, NOTHING),
         tags.get(SEED_TAG, NOTHING),

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amd.data.tables import MANIFEST, read_table
+from amd.data.tables import HELD_OUT, MANIFEST, read_table
+from amd.evaluation.judged import Figures, mean_figures
 from amd.models.checkpoint import ModelInfo
 from amd.registry.gates import Evidence
 from amd.runtime.files import sha256
 
 MANIFEST_TAG = "data.manifest.sha256"
 VIDEOS_TAG = "data.videos"
+DRAWN = "data/corpus"  # where the pipeline draws its built-in clips
 
 USE = """```python
 import mlflow  # MLFLOW_TRACKING_URI says where the registry is; this model needs its requirements.txt, no project
@@ -43,6 +45,8 @@ class DataFacts:
     rejected: int
     frames: int
     hours: float  # frame folders have no clock and count none
+    real: bool = True  # whether some are not the built-in clips
+    held_out: int = 0
 
     def tags(self) -> dict[str, str]:
         """As tags of a model version."""
@@ -60,9 +64,11 @@ def data_facts(manifest: Path) -> DataFacts:
     return DataFacts(
         sha256(manifest),
         len(accepted),
-        len(rows) - len(accepted),
+        sum(row["status"] == "rejected" for row in rows),
         sum(row["frames"] or 0 for row in accepted),
         sum(row["duration_s"] or 0.0 for row in accepted) / 3600,
+        not all(Path(row["path"] or "").is_relative_to(DRAWN) for row in accepted),
+        sum(row["status"] == HELD_OUT for row in rows),
     )
 
 
@@ -73,11 +79,12 @@ def model_card(
     reason: str,
     data: DataFacts | None = None,
     trainings: Mapping[str, Evidence] | None = None,
+    held_out: Mapping[str, Figures] | None = None,
 ) -> str:
     """Markdown of a model, for people who choose one.
 
     `scores` is metrics/vos.json, `reason` the gates', `trainings` the evidence of every seed of the same parameters,
-    this one's too.
+    this one's too; `held_out` its figures in each held-out video.
     """
     architecture = info.architecture
     parts = {
@@ -87,6 +94,7 @@ def model_card(
         "Data": _data(info.params, data),
         "Supervision": "None: no label was used in training, nor in choosing the object segment.",
         "Scores": f"{_score_table(scores.get('summary', {}))}\n\n{_spread(trainings or {})}",
+        "Without labels": _held_out(held_out or {}),
         "Protocol": _protocol(scores),
         "Gates": f"{reason} (when it was registered; `amd models history {name}` has what came after).",
         "Limits": LIMITS.format(short_edge=f"{info.short_edge} pixels" if info.short_edge else "the image's own"),
@@ -101,7 +109,7 @@ def _data(params: Mapping[str, Any], data: DataFacts | None) -> str:
         return f"{text}; the manifest was not at hand."
     return (
         f"{text}: {data.videos} videos, {data.frames} frames, {data.hours:.3f} hours (frame folders count none), "
-        f"{data.rejected} rejected. Manifest SHA-256 `{data.manifest}`."
+        f"{data.held_out} more held out, {data.rejected} rejected. Manifest SHA-256 `{data.manifest}`."
     )
 
 
@@ -115,8 +123,18 @@ def _score_table(summary: Mapping[str, dict]) -> str:
     return "\n".join(lines)
 
 
+def _held_out(held_out: Mapping[str, Figures]) -> str:
+    if not held_out:
+        return "Not judged: no video was held out."
+    figures = mean_figures(held_out.values()).rounded()
+    words = ", ".join(f"{name} {'unknown' if value is None else f'{value:.3f}'}" for name, value in figures.items())
+    return f"In {len(held_out)} held-out videos: {words} (amd/evaluation/judged.py says what these are)."
+
+
 def _spread(trainings: Mapping[str, Evidence]) -> str:
     """Mean and standard deviation over seeds."""
+    if not all(evidence.benchmark for evidence in trainings.values()):
+        return "No benchmark was scored."
     if len(trainings) < 2:
         return "One training: the spread over seeds is not known."
     image = [evidence.image_j for evidence in trainings.values()]

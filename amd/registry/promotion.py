@@ -34,26 +34,37 @@ from amd.runtime.registered import (
 )
 from amd.runtime.tracking import connect
 
+OVERRIDDEN = "overridden"  # what the gates said to a version that became champion all the same begins so
 ACTOR_VARIABLE = "AMD_ACTOR"
 LOOK_AGAIN_S = 2.0  # an alias that differs for longer was moved by other means than this program
 MAX_REASON = 1000  # characters; MLflow cuts parameters at 6,000
 
 
-def promote(name: str, version: str, why: str = "") -> Entry | None:
+def promote(name: str, version: str, why: str = "", anyway: bool = False) -> Entry | None:
     """Make a version the champion if it passes the gates against the present one; None when it is that already.
 
-    Raises UserError with the gates' reason when it does not pass, or for an unknown model or version.
+    `anyway` makes it that also when it does not pass; the entry keeps what the gates said. Raises UserError with the
+    gates' reason when it does not pass, for an unknown model or version, and for `anyway` without a reason `why`.
     """
+    if anyway and not why.strip():
+        raise UserError(
+            "--anyway: the gates are overridden with a reason alone; give --reason, which the history keeps"
+        )
     client = connect(create=False)
     candidate = find_version(client, f"models:/{name}/{version}")
-    entry, verdict = promote_version(client, candidate, why)
-    if not verdict.passed:
+    entry, verdict = promote_version(client, candidate, why, anyway)
+    if not verdict.passed and entry is None:
         raise UserError(f"{name} version {version}: not promoted: {verdict.reason}")
     return entry
 
 
-def promote_version(client: MlflowClient, candidate: ModelVersion, why: str) -> tuple[Entry | None, Verdict]:
-    """The entry that made `candidate` the champion, None when it is not or was already; and what the gates said."""
+def promote_version(
+    client: MlflowClient, candidate: ModelVersion, why: str, anyway: bool = False
+) -> tuple[Entry | None, Verdict]:
+    """The entry that made `candidate` the champion, None when it is not or was already; and what the gates said.
+
+    `anyway`: it becomes champion whatever they say.
+    """
     verdict = Verdict(True, "it is the champion already")
 
     def decide(page: Page) -> Entry | None:
@@ -63,7 +74,10 @@ def promote_version(client: MlflowClient, candidate: ModelVersion, why: str) -> 
         verdict = judge_version(client, candidate, page.champion)
         for key, value in verdict_tags(verdict).items():
             _upsert(client.set_model_version_tag, candidate.name, candidate.version, key, value)
-        return _entry("promoted", page, candidate.version, why, verdict.reason) if verdict.passed else None
+        if not verdict.passed and not anyway:
+            return None
+        gates = verdict.reason if verdict.passed else f"{OVERRIDDEN}: {verdict.reason}"
+        return _entry("promoted", page, candidate.version, why, gates)
 
     return _move(client, candidate.name, decide), verdict
 

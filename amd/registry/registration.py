@@ -19,11 +19,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 
 from amd import config as params
+from amd.evaluation.judged import mean_figures
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo
 from amd.models.embedding import EmbeddingInfo
 from amd.models.loading import open_as
 from amd.registry.gates import BENCHMARK_TAG, Evidence, gather_evidence, judge
+from amd.registry.held_out import judge_held_out
 from amd.registry.model_card import MANIFEST_TAG, DataFacts, data_facts, model_card
 from amd.registry.packaging import save_pyfunc
 from amd.registry.promotion import champion_evidence, promote_version, verdict_tags
@@ -81,17 +83,20 @@ def register(
 ) -> Registration:
     """Make the checkpoint a version of `settings.name`, and the champion if the gates let it through.
 
-    `scores` is metrics/vos.json, `training` metrics/pretrain.json; `data_hash` see gather_evidence; `manifest` lists
-    the training videos. A model that the gates refuse is registered too, with the reason as a tag. Raises UserError
+    `scores` is metrics/vos.json, empty where nothing labelled was scored, `training` metrics/pretrain.json; `data_hash`
+    see gather_evidence; `manifest` lists the training videos, and those held out, by which the model and the champion
+    are judged. A model that the gates refuse is registered too, with the reason as a tag. Raises UserError
     for a checkpoint that cannot be read or has no object segment.
     """
     _, info = open_as(AMD, checkpoint)
     if info.object_segment is None:
         raise UserError(f"{checkpoint}: no object segment is chosen yet; run the objectness stage first")
     client, name = run.client, settings.name
-    evidence = gather_evidence(training, scores, data_hash)
     data = data_facts(manifest) if manifest else None
     ensure_model(client, name, "Object segmenter learnt from unlabeled video (AMD).")
+    held_out = judge_held_out(client, name, checkpoint, manifest) if manifest else {}
+    real = data is not None and (data.real or "start" in info.lineage)
+    evidence = gather_evidence(training, scores, data_hash, real, held_out)
     champion = champion_evidence(client, name, aliases_of(client, name).get(CHAMPION))
     verdict = judge(evidence, champion, settings.max_drop)
     tags = {
@@ -103,10 +108,12 @@ def register(
     }
     version = _registered_before(client, name, tags)
     if version is None:
-        card = model_card(name, info, scores, verdict.reason, data, _trainings(client, name, evidence, tags))
+        trainings = _trainings(client, name, evidence, tags)
+        card = model_card(name, info, scores, verdict.reason, data, trainings, held_out)
         model_id = log_pyfunc(run, checkpoint, card, scores, name)
         log_data(run, _dataset(info.params, data))
-        log_model_metrics(run, model_id, {"loss": evidence.loss, **scores.get("summary", {})})
+        means = {"held_out": mean_figures(held_out.values()).rounded()}
+        log_model_metrics(run, model_id, {"loss": evidence.loss, **scores.get("summary", {}), **means})
         version = create_version(run, name, model_id, tags, card)
     entry, verdict = promote_version(client, version, "the register stage")
     if entry is None and verdict.passed:  # promoted by a run that was interrupted after it

@@ -100,6 +100,7 @@ def data_view(
         view["facts"] |= {
             "inputs": len(manifest),
             "accepted": len(accepted),
+            "held out": len(manifest) - len(accepted) - len(view["rejected"]),
             "rejected": len(view["rejected"]),
             "frames": sum(row["frames"] or 0 for row in accepted),
             "minutes": round(sum(row["duration_s"] or 0 for row in accepted) / 60, 1),

@@ -17,7 +17,7 @@ from typing import cast
 from amd.config import Ingest, Shard
 from amd.data.ingest.examine import Limits, examine, rejected
 from amd.data.pool import Crash, each_in_pool
-from amd.data.tables import MANIFEST, read_table, write_table
+from amd.data.tables import HELD_OUT, MANIFEST, read_table, write_table
 from amd.data.video.decode import Source
 from amd.data.video.sources import find_inputs, is_plain_frame
 from amd.runtime.errors import UserError
@@ -73,6 +73,17 @@ def read_manifest(path: Path) -> list[dict]:
     return rows
 
 
+def source_of(row: dict) -> Source:
+    """What a row of a manifest was made of, to be decoded as it was examined."""
+    names = row["frame_names"]
+    return Source(
+        row["video_id"],
+        Path(row["path"]),
+        frame_names=None if names is None else tuple(names),
+        decoder="pyav" if row["decoder"] == "pyav" else None,
+    )
+
+
 def _row_problem(row: dict, seen: set[str]) -> str:
     """What is wrong with a row of a manifest; empty when nothing is."""
     if not VIDEO_ID.fullmatch(row["video_id"] or ""):
@@ -81,9 +92,9 @@ def _row_problem(row: dict, seen: set[str]) -> str:
         return f"{row['video_id']} is there twice"
     if not row["path"] or "\0" in row["path"]:
         return f"{row['path']!r:.80} is not a path"
-    if row["status"] not in ("accepted", "rejected") or row["reason"] is None:
+    if row["status"] not in ("accepted", HELD_OUT, "rejected") or row["reason"] is None:
         return f"its status is {row['status']!r:.80}, its reason {row['reason']!r:.80}"
-    if row["status"] == "accepted":
+    if row["status"] != "rejected":
         return _accepted_problem(row)
     return ""
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from statistics import median
 from typing import NamedTuple
 
+from amd.data.tables import HELD_OUT
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -48,9 +50,11 @@ def _facts(rows: list[dict]) -> dict[str, str]:
     accepted = [row for row in rows if row["status"] == "accepted"]
     rejected = [row for row in rows if row["status"] == "rejected"]
     duplicates = sum(row["reason"].startswith("duplicate of ") for row in rejected)
+    held = len(rows) - len(accepted) - len(rejected)
+    aside = f"{held} held out, " if held else ""
     moving = sum(row["frames"] - 1 - row["still_pairs"] - row["cuts"] for row in accepted)
     return {
-        "inputs": f"{len(rows)}: {len(accepted)} accepted, {len(rejected)} rejected ({duplicates} duplicates)",
+        "inputs": f"{len(rows)}: {len(accepted)} accepted, {aside}{len(rejected)} rejected ({duplicates} duplicates)",
         "hours": f"{sum(row['duration_s'] or 0 for row in accepted) / 3600:.3f} (frame folders have no clock)",
         "frames": f"{sum(row['frames'] for row in accepted)}",
         "size on disk": _bytes(sum(row["bytes"] for row in accepted)),
@@ -62,9 +66,11 @@ def _facts(rows: list[dict]) -> dict[str, str]:
 def _sections(rows: list[dict]) -> list[_Section]:
     """The tables of the report; those without a row are left out."""
     accepted = [row for row in rows if row["status"] == "accepted"]
+    held = [row for row in rows if row["status"] == HELD_OUT]
     sections = [
         _reasons("Rejected", [row for row in rows if row["status"] == "rejected"]),
         _reasons("Accepted with a warning", [row for row in accepted if row["reason"]]),
+        _Section("Held out: models are judged by them", ("input",), [(row["path"],) for row in held]),
         _distributions(accepted),
         _accepted_table(accepted),
     ]

@@ -25,6 +25,7 @@ from statistics import median
 from pydantic import BaseModel, ValidationError
 
 from amd.config import Shard
+from amd.data.ingest.manifest import source_of
 from amd.data.pairs.evidence import LIMITS, EvidenceSource
 from amd.data.pairs.pack import ShardRow, VideoPass
 from amd.data.pairs.space import bytes_needed, require_space
@@ -148,13 +149,7 @@ class _Job:
 
     @property
     def source(self) -> Source:
-        names = self.row["frame_names"]
-        return Source(
-            self.row["video_id"],
-            Path(self.row["path"]),
-            frame_names=None if names is None else tuple(names),
-            decoder="pyav" if self.row["decoder"] == "pyav" else None,
-        )
+        return source_of(self.row)
 
     def is_as_ingested(self) -> bool:
         """Whether the source is still there in the size that the manifest has."""

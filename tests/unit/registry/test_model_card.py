@@ -27,10 +27,10 @@ def test_the_card_has_every_part(checkpoint: Path):
     data = DataFacts("0123abcd", videos=48, rejected=2, frames=1536, hours=0.0178)
     card = model_card("amd", info, scores(0.61, 0.71), "the first champion", data)
     titles = [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")]
-    assert titles == ["What", "Data", "Supervision", "Scores", "Protocol", "Gates", "Limits", "Use"]
+    assert titles == ["What", "Data", "Supervision", "Scores", "Without labels", "Protocol", "Gates", "Limits", "Use"]
     for part in (
         "segment 3 is the object",
-        "`holiday/clips`: 48 videos, 1536 frames, 0.018 hours (frame folders count none), 2 rejected",
+        "`holiday/clips`: 48 videos, 1536 frames, 0.018 hours (frame folders count none), 0 more held out, 2 rejected",
         "Manifest SHA-256 `0123abcd`",
         "no label",
         "| image | 0.610 | 0.500 | 0.900 | 0.900 |",
