@@ -29,7 +29,7 @@ REAL_TAG = "data.real"
 HELD_OUT_TAG = "held_out"
 DRAWN = "builtin-clips"
 AGREEMENT = "agreement with motion evidence"
-NO_VIDEOS = "none was held out (ingest.held_out), or in none something moves for sure"
+NO_VIDEOS = "no video is held out (ingest.held_out) that both have not seen and in which something moves for sure"
 OVERRIDE = "`amd models promote NAME VERSION --anyway --reason WHY` overrides"
 PAIR_ACCURACY_TAG = "pair_accuracy"  # only an instance embedding's version has it
 
@@ -190,7 +190,7 @@ def _first(candidate: Evidence) -> Verdict:
     if mean.problem:
         return Verdict(False, f"on {len(candidate.held_out)} held-out videos {mean.problem}")
     if mean.agreement is None:
-        return Verdict(True, f"the first champion: finite loss; nothing else to judge it by ({NO_VIDEOS})")
+        return Verdict(True, "the first champion: finite loss, and nothing else to judge it by")
     videos = f"{len(candidate.held_out)} held-out videos"
     return Verdict(True, f"the first champion: finite loss, {AGREEMENT} {mean.agreement:.3f} on {videos}")
 
@@ -212,7 +212,7 @@ def _by_held_out(candidate: Evidence, champion: Champion, max_drop: float) -> Ve
     holder, known = f"champion version {champion.version}", champion.evidence or NOTHING_KNOWN
     videos = common(candidate.held_out, known.held_out)
     if not videos:
-        return Verdict(False, f"{_no_benchmark(candidate, champion)}, and no held-out video compares them: {NO_VIDEOS}")
+        return Verdict(False, f"{_no_benchmark(candidate, champion)}, and {NO_VIDEOS}")
     mean = mean_figures(candidate.held_out.values())
     if mean.problem:
         return Verdict(False, f"on {len(candidate.held_out)} held-out videos {mean.problem}")

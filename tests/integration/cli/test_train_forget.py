@@ -1,5 +1,6 @@
 """`amd train` on real clips, gone on with and registered; `amd forget` of one of them."""
 
+import json
 import shutil
 from hashlib import md5
 from pathlib import Path
@@ -62,6 +63,28 @@ def test_it_ends_with_a_model_and_does_nothing_twice(folder, monkeypatch):
 
     (version,) = connect().search_model_versions("name='amd'")
     assert version.tags["data.videos"] == "2"
+    assert connect().get_registered_model("amd").aliases.keys() == {"champion"}
+    assert "the first champion: finite loss, and nothing else to judge it by" in version.tags["gate.reason"]
+
+
+def test_of_six_videos_two_are_held_out_and_judge_the_model(folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "videos").mkdir()
+    for seed in range(6):
+        clip(tmp_path / "videos", f"clip{seed}", scene(seed, 3))
+    monkeypatch.chdir(tmp_path)
+    main(["train", "videos", "--out", "out", "--params", str(folder / "tiny.yaml"), "--register"])
+    said = capsys.readouterr().out
+    assert "4 of 6 inputs accepted, 2 more held out" in said
+    rows = read_table("out/data/manifest.parquet", MANIFEST)
+    _, info = open_model("out/models/amd.safetensors")
+    assert info.lineage["videos"] == sorted(row["video_id"] for row in rows if row["status"] == "accepted")
+    from amd.runtime.tracking import connect
+
+    (version,) = connect().search_model_versions("name='amd'")
+    judged, held = json.loads(version.tags["held_out"]), [row for row in rows if row["status"] == "held out"]
+    assert sorted(judged) == sorted(row["sha256"][:16] for row in held)
+    assert version.tags["gate.reason"] in said
+    assert "held-out videos" in version.tags["gate.reason"]
 
 
 def test_the_model_segments_an_image_and_adapts_to_a_video_by_what_moves_in_it(folder, tmp_path):

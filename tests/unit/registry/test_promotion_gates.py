@@ -59,10 +59,10 @@ def own(
         (own(0.5, 0.5, image=0.1), own(0.4, 0.6, real=False), True, "motion evidence 0.500 on 2 held-out"),
         (own(0.5, 0.4, image=0.9), own(0.5, 0.5), False, "0.450 on 2 held-out videos is more than 0.02 below"),
         (own(image=0.9), own(real=False), False, "drawn clips do not decide between models of which one saw other"),
-        (own(image=0.9, real=False), own(), False, "none was held out (ingest.held_out)"),
+        (own(image=0.9, real=False), own(), False, "no video is held out (ingest.held_out)"),
         # only videos that both were judged in count
         (own(0.5, 0.1, drawn=False), own(0.5, None), True, "0.500 on 1 held-out videos"),
-        (own(0.5, drawn=False), own(None, 0.5), False, "it was scored on no benchmark, and no held-out video compares"),
+        (own(0.5, drawn=False), own(None, 0.5), False, "it was scored on no benchmark, and no video is held out"),
         (own(0.5), Champion("4", None), False, "registered without scores"),
         # a guard refuses what agrees
         (own(0.9, odd=0.6), own(0.1), False, "60% of its masks are of nothing or of most of the frame"),
@@ -80,7 +80,7 @@ def test_what_decides_after_a_champion(candidate, champion, passed, word):
 def test_the_first_champion_by_what_there_is():
     assert judge(own(0.5, 0.3), None, 0.02).reason.endswith("agreement with motion evidence 0.400 on 2 held-out videos")
     assert judge(own(real=False), None, 0.02).reason.endswith("J 0.600 per image, 0.600 adapted")
-    assert "nothing else to judge it by (none was held out" in judge(own(drawn=False), None, 0.02).reason
+    assert "nothing else to judge it by" in judge(own(drawn=False), None, 0.02).reason
     assert not judge(own(0.5, odd=0.9), None, 0.02).passed
 
 
