@@ -53,9 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for figure in ("agreement", "stability"):
         pairs = [(row["J"], row[figure]) for row in table if row[figure] is not None]
         if len(pairs) >= FEWEST:
-            print(
-                f"Spearman of J and {figure}: {spearmanr(*zip(*pairs, strict=True)).statistic:.2f} ({len(pairs)} models)"
-            )
+            correlation = spearmanr(*zip(*pairs, strict=True)).statistic
+            print(f"Spearman of J and {figure}: {correlation:.2f} ({len(pairs)} models)")
 
 
 def _table(models: dict[str, tuple[AMD, ModelInfo]], options: argparse.Namespace) -> list[dict]:
