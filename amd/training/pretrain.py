@@ -95,12 +95,14 @@ def pretraining(
     settings = params.pretrain
     torch.manual_seed(settings.seed)
     model, segment = AMD(Architecture(**params.model.model_dump())), OBJECT
+    seen = {video for row in read_table(index, INDEX) for video in row["video_ids"]}
     if start is not None:
         begun, info = open_as(AMD, start)
         fill(model, begun.state_dict(), start)
         segment = OBJECT if info.object_segment is None else info.object_segment
-    known = {"videos": sorted({video for row in read_table(index, INDEX) for video in row["video_ids"]})}
-    facts: dict[str, Any] = {"params": params.model_dump(by_alias=True), "lineage": known | (lineage or {})}
+        seen |= set(info.lineage.get("videos", ()))  # what it was trained on, it has seen, too
+    known = {"videos": sorted(seen), **(lineage or {})}
+    facts: dict[str, Any] = {"params": params.model_dump(by_alias=True), "lineage": known}
     if settings.objective.evidence:
         facts["object_segment"] = segment
     return Task(

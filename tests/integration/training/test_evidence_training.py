@@ -103,9 +103,10 @@ def project(tmp_path_factory) -> Path:
 def test_the_object_stays_the_segment_that_it_was_in_what_a_training_begins_with(project, tmp_path):
     params, begun = load_params(project / "params.yaml"), tmp_path / "begun.safetensors"
     architecture = Architecture(**params.model.model_dump())
-    save_checkpoint(begun, AMD(architecture), ModelInfo(architecture, object_segment=0))
+    save_checkpoint(begun, AMD(architecture), ModelInfo(architecture, object_segment=0, lineage={"videos": ["before"]}))
     index, alone = project / "shards/index.parquet", Process(0, 1, torch.device("cpu"))
     assert pretraining(params, index, alone, begun).info().object_segment == 0
+    assert pretraining(params, index, alone, begun).info().lineage["videos"] == ["before", "clip0", "clip4"]
     assert pretraining(params, index, alone).info().object_segment == 1
     paper = params.pretrain.model_copy(update={"objective": Objective()})
     assert pretraining(params.model_copy(update={"pretrain": paper}), index, alone).info().object_segment is None
