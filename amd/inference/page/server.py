@@ -132,6 +132,7 @@ def _listening(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()  # who reads the address may ask at once
     except OSError as error:
         listener.close()
         raise UserError(f"--port {port}: {error.strerror}; give another one, 0 for any") from None

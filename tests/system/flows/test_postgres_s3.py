@@ -61,7 +61,7 @@ def test_champion_from_s3_segments_a_dropped_video(team: Team, tmp_path: Path, m
     champion = make_checkpoint(tmp_path / "champion.safetensors", seed=0)
     put("amd", champion, scores(0.5, 0.5))
     assert any(key.endswith(".safetensors") for key in team.s3.objects("mlflow/"))
-    (project / "inbox").mkdir()
+    (project / "inbox").mkdir(exist_ok=True)  # services make it
     encode(project / "inbox/clip.mp4")
     with prefect_client(team.services) as client:
         run = run_deployment(client, "inbox/inbox")

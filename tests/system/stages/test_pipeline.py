@@ -5,6 +5,7 @@ The project's path has a space and a letter outside ASCII, and a proxy that nobo
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -216,7 +217,8 @@ def test_the_champion_segments_a_video_from_another_folder(project, tmp_path):
 def test_the_report_is_one_file(project):
     text = (project / "report/report.html").read_text()
     assert "<img" in text
-    assert "http://" not in text.replace("http://www.w3.org", "")
+    linked = re.sub(r'<a href="http://127[^"]*"', "<a", text)  # to MLflow, for who follows it; nothing is loaded
+    assert "http://" not in linked.replace("http://www.w3.org", "")
     assert read(project / "metrics/register.json")["promoted"] is True
 
 
