@@ -302,8 +302,9 @@ def test_processes_end_with_a_killed_parent(tmp_path):
     wait_for(lambda: any(marks.iterdir()), 20)
     (mark,) = marks.iterdir()
     parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    assert parent.wait() == -signal.SIGKILL
     wait_for(lambda: not is_running(int(mark.name)), 20)
+    assert not is_running(int(mark.name))
 
 
 def is_running(process: int) -> bool:
