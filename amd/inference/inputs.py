@@ -34,6 +34,7 @@ from amd.runtime.files import read_json, run_lock, write_json
 from amd.runtime.processes import free_threads, limit_threads
 
 SUMMARY = "summary.json"
+UNSURE = 0.2  # mean confidence of shown frames; real clips below it had masks that come and go, or that are wrong
 NAMED_FAILURES = 3  # in the last line; the summary has all
 
 
@@ -254,9 +255,16 @@ class _Tally:
         }
 
     def doubts(self) -> list[str]:
-        """Why masks are empty, a line per reason."""
+        """Why masks are empty, a line per reason; and that those which are not should be looked at first."""
         if not self.refused and self.area == 0:
             return ["no pixel of any frame belongs to the object"]
+        shown = self.frames - sum(self.refused.values())
+        if shown == 0 or self.confidence / shown >= UNSURE:
+            return self._refusals()
+        unsure = f"not sure of the object ({self.confidence / shown:.2f}); look at the masks before you use them"
+        return [*self._refusals(), unsure]
+
+    def _refusals(self) -> list[str]:
         whole = {reason for reason, count in self.refused.items() if count == self.frames}
         return [reason if reason in whole else f"{reason} ({count} frames)" for reason, count in self.refused.items()]
 
