@@ -71,7 +71,13 @@ COMMANDS = (
             argument("--drop", metavar="X,Y@S", action="append", default=[], help="leave the object there out"),
             argument("--start", metavar="S", type=float, default=0.0, help="begin at S seconds"),
             argument("--end", metavar="S", type=float, help="end at S seconds"),
-            argument("--every", metavar="N", type=positive, default=1, help="take every N-th frame"),
+            argument(
+                "--every",
+                metavar="N",
+                type=positive,
+                default=1,
+                help="take every N-th frame; motion is seen between these",
+            ),
             argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"),
             argument("--threads", metavar="N", type=positive, help="default: what is free"),
             argument(
