@@ -122,6 +122,7 @@ class Pretrain(Training):
     start: str | None  # weights to begin with: models:/NAME/VERSION or a checkpoint; null begins anew
     objective: Objective = Objective()  # the paper's, where nothing else is said
     affine: float = Field(default=0.0, ge=0, lt=0.5)  # random warps of every draw: by this share of the frame's size
+    colour: float = Field(default=0.0, ge=0, le=1)  # random changes of light: deviation of the factors' logarithms
     min_ratio: float = Field(gt=0, le=1)  # of the resize: drawn from [min_ratio, 1]
     min_learning_rate: float = Field(ge=0)
     seed: int = Field(ge=0)

@@ -21,7 +21,7 @@ from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, fill
 from amd.models.loading import open_as
 from amd.training.distributed import Process
-from amd.training.draws import EVIDENCE, IMAGE, affine, random_matrices
+from amd.training.draws import EVIDENCE, IMAGE, affine, random_light, random_matrices, recolour
 from amd.training.objective import OBJECT, Prediction, objective, predict
 from amd.training.objective import Batch as Known
 from amd.training.pictures import training_picture
@@ -33,12 +33,21 @@ PAPER = Objective()
 class PairObjective(nn.Module):
     """A batch of frame pairs to the loss and what is watched beside it; the paper's where no `weights` are given.
 
-    `segment` is the one that evidence makes the object, `affine` the strength of random warps.
+    `segment` is the one that evidence makes the object, `affine` and `colour` the strength of random warps and of
+    changes of light.
     """
 
-    def __init__(self, model: AMD, weights: Objective = PAPER, segment: int = OBJECT, affine: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: AMD,
+        weights: Objective = PAPER,
+        segment: int = OBJECT,
+        affine: float = 0.0,
+        colour: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.model, self.weights, self.segment, self.affine = model, weights, segment, affine
+        self.model, self.weights, self.segment = model, weights, segment
+        self.affine, self.colour = affine, colour
         # What no term trains has no gradient, which several processes would wait for.
         model.motion.requires_grad_(weights.view_synthesis > 0)
 
@@ -48,18 +57,22 @@ class PairObjective(nn.Module):
         return {"loss": objective(prediction, known, self.weights, self.segment), **segment_scalars(prediction)}
 
     def _known(self, batch: Batch) -> Known:
-        """The batch as the objective takes it: on the device, warped."""
+        """The batch as the objective takes it: on the device, warped and recoloured."""
         device = next(self.parameters()).device
         images = torch.cat(to_float(batch, device))
         evidence = None if batch.evidence is None else batch.evidence.to(device).float().div_(STEPS)
+        if not self.affine and not self.colour:
+            return Known(images, evidence)
+        rng = np.random.default_rng(int(torch.randint(2**62, ())))  # of torch's state, which resuming restores
+        copies = 2 if self.weights.needs_pairs else 1  # the frames of a pair are changed alike
+        number = len(images) // copies
         if self.affine:
             layers = images if evidence is None else torch.cat((images, evidence[:, None]), 1)
-            copies = 2 if self.weights.needs_pairs else 1  # the frames of a pair are warped alike
-            rng = np.random.default_rng(int(torch.randint(2**62, ())))  # of torch's state, which resuming restores
-            matrices = random_matrices(len(layers) // copies, self.affine, rng).repeat(copies, 1, 1)
-            layers = affine(layers, matrices)
+            layers = affine(layers, random_matrices(number, self.affine, rng).repeat(copies, 1, 1))
             images = layers[:, IMAGE].contiguous(memory_format=torch.channels_last)
             evidence = None if evidence is None else layers[:, EVIDENCE]
+        if self.colour:
+            images = recolour(images, random_light(number, self.colour, rng).repeat(copies, 1))
         return Known(images, evidence)
 
 
@@ -107,7 +120,7 @@ def pretraining(
         facts["object_segment"] = segment
     return Task(
         network=model,
-        objective=PairObjective(model, settings.objective, segment, settings.affine),
+        objective=PairObjective(model, settings.objective, segment, settings.affine, settings.colour),
         optimiser=adam(settings),
         batches=lambda number: open_reader(settings, index, process, number),
         settings=settings,

@@ -10,10 +10,11 @@ Shards are WebDataset's, and so is the rule that tells their samples apart; its 
 sixth of the time of small pairs. Here a shard's table of contents is read once, and then nothing but the pictures.
 
 Where motion evidence is wanted, samples are drawn by its quality: in each epoch a sample comes with a probability that
-is its quality beside the best one's. So a sample of quality 0 never comes, and one half as good comes half as often.
+is its quality beside the best one's. So a sample of quality 0 never comes, and one half as good comes half as often;
+samples of long videos come less often.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -92,7 +93,7 @@ class PairReader(Iterator[Batch]):
         evidence: bool = False,
     ) -> None:
         shards = load_index(Path(index))
-        chances = _chances(shards, Path(index)) if evidence else None
+        chances = evidence_chances(shards, Path(index)) if evidence else None
         parts_per_rank = max(1, workers)
         if len(shards) < world_size * parts_per_rank:
             raise UserError(
@@ -121,8 +122,11 @@ class PairReader(Iterator[Batch]):
         return {"batches": self._batches}
 
 
-def _chances(shards: Sequence[Shard], index: Path) -> list[np.ndarray]:
-    """Of every sample of every shard, how likely it comes in an epoch."""
+def evidence_chances(shards: Sequence[Shard], index: Path) -> list[np.ndarray]:
+    """Of every sample of every shard, how likely it comes in an epoch: by its quality.
+
+    A long video comes no more often than the one in the middle does: a network would else see little beside it.
+    """
     if any(shard.quality is None for shard in shards):
         raise UserError(f"{index}: the shards hold no motion evidence; run the stage shard again")
     qualities = [np.asarray(shard.quality, np.float64) for shard in shards]
@@ -132,7 +136,12 @@ def _chances(shards: Sequence[Shard], index: Path) -> list[np.ndarray]:
             f"{index}: no frame has motion evidence that is sure; {index.with_name('evidence.parquet')} says why: "
             "give videos in which something moves"
         )
-    return [quality / best for quality in qualities]
+    weights: dict[tuple[str, ...], float] = defaultdict(float)
+    for shard, quality in zip(shards, qualities, strict=True):
+        weights[shard.videos] += quality.sum()
+    middle = float(np.median([weight for weight in weights.values() if weight]))
+    shares = [min(1.0, middle / max(weights[shard.videos], 1.0)) for shard in shards]
+    return [share * quality / best for share, quality in zip(shares, qualities, strict=True)]
 
 
 def _loader(pairs: "_RankPairs", workers: int) -> DataLoader:

@@ -108,6 +108,7 @@ class Shard(NamedTuple):
 
     path: Path
     samples: int
+    videos: tuple[str, ...]  # that its samples are of: one
     quality: np.ndarray | None = None  # uint8, of each sample's motion evidence; None: the shard holds none
 
 
@@ -124,7 +125,7 @@ def load_index(index: Path) -> list[Shard]:
             found = "is missing" if size is None else f"is damaged: {size} bytes, not {row['bytes']}"
             raise UserError(f"{path}: the shard {found}; run the stage shard again")
         quality = None if row["quality"] is None else np.array(row["quality"], np.uint8)
-        shards.append(Shard(path, row["samples"], quality))
+        shards.append(Shard(path, row["samples"], tuple(row["video_ids"]), quality))
     return shards
 
 

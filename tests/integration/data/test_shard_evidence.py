@@ -18,7 +18,8 @@ from moving_scenes import FRAMES, HEIGHT, WIDTH, clip, scene, texture
 
 from amd.config import Shard
 from amd.data.pairs.evidence import EvidenceJudge, pair_quality
-from amd.data.pairs.read import PairReader, positions
+from amd.data.pairs.read import PairReader, evidence_chances, positions
+from amd.data.pairs.shard import Shard as Pack
 from amd.data.pairs.transforms import PairTransform
 from amd.data.pairs.write import write_shards
 from amd.data.tables import EVIDENCE, INDEX, MANIFEST, read_table, write_table
@@ -235,3 +236,18 @@ def test_samples_are_drawn_by_quality():
     for position in whole:  # a shard is closed at the last sample that comes
         later = [p for p in whole if p.epoch == position.epoch and p.shard == position.shard]
         assert position.last == (position == later[-1])
+
+
+def test_a_long_video_comes_no_more_often_than_the_one_in_the_middle():
+    good = np.full(10, 200, np.uint8)
+    packs = [
+        ("long", good),
+        ("long", good),
+        ("long", good // 2),
+        ("middle", good),
+        ("short", good[:2]),
+        ("no", good[:3] * 0),
+    ]
+    shards = [Pack(Path("-"), len(quality), (video,), quality) for video, quality in packs]
+    drawn = [chances.sum() for chances in evidence_chances(shards, Path("index.parquet"))]
+    np.testing.assert_allclose(drawn, [4, 4, 2, 10, 2, 0])  # in an epoch: 10 of the long video's 25

@@ -83,6 +83,10 @@ def test_frames_and_evidence_are_warped_alike_and_repeatably():
     same = Batch(batch.first, batch.first, batch.keys, batch.evidence[[0, 1, 0, 1]])
     twins = pairs._known(same).images
     assert torch.equal(twins[:2], twins[2:])  # the frames of a pair move together
+    lit = PairObjective(unet(), Objective(view_synthesis=1.0, evidence=1.0), colour=0.3)._known(same)
+    assert torch.equal(lit.images[:2], lit.images[2:])
+    assert torch.equal(lit.evidence, same.evidence / 255)
+    assert (lit.images[:2] - to_float(same)[0]).abs().mean() > 0.02
 
 
 @pytest.fixture(scope="module")
