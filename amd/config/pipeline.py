@@ -123,6 +123,7 @@ class Pretrain(Training):
     objective: Objective = Objective()  # the paper's, where nothing else is said
     affine: float = Field(default=0.0, ge=0, lt=0.5)  # random warps of every draw: by this share of the frame's size
     colour: float = Field(default=0.0, ge=0, le=1)  # random changes of light: deviation of the factors' logarithms
+    paste: float = Field(default=0.0, ge=0, le=1)  # share of images that another one's object is put into
     min_ratio: float = Field(gt=0, le=1)  # of the resize: drawn from [min_ratio, 1]
     min_learning_rate: float = Field(ge=0)
     seed: int = Field(ge=0)
@@ -138,6 +139,10 @@ class Pretrain(Training):
     def _shards_hold_it(self) -> "Pretrain":
         if self.objective.needs_flow:
             raise ValueError("objective: coherence and consistency need flow, which shards do not hold; set them to 0")
+        if self.paste and (self.objective.needs_pairs or not self.objective.evidence):
+            raise ValueError(
+                "paste: objects are known by evidence, which must be the objective's only term; or set it to 0"
+            )
         return self
 
 

@@ -2,32 +2,35 @@
 
 Input: a video. Output: each frame with the object's mask and how sure it is; an empty mask where nothing is sure. The
 packaged evidence network says what moves on its own; an AMD's appearance is fitted to that, from scratch or from a
-pretrained one (amd.inference.fused).
+pretrained one (amd.inference.fused). A photo, in which nothing moves, is given to the packaged AMD of single images.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from amd.config.fused import Fused
 from amd.data.video.decode import Frame
+from amd.inference.amd import AmdMethod, amd_method, open_amd
 from amd.inference.choice import Choice
 from amd.inference.export import MaskedFrame
 from amd.inference.fused import Method, flow_video, segment_video
 from amd.inference.video import Video
 from amd.models.amd import AMD
-from amd.models.checkpoint import object_segment, weights_hash
+from amd.models.checkpoint import weights_hash
 from amd.models.evidence import PACKAGED, EvidenceInfo, EvidenceNetwork, load_evidence
 from amd.models.loading import open_as
 from amd.models.precision import choose_device
 from amd.motion.evidence import motion_evidence
 from amd.runtime.errors import UserError
 
-PHOTO = "a photo has no motion to see objects by; give a model of single images with --model (`dvc repro` makes one)"
+PHOTO = "a photo has no motion to see objects by; give a model of single images with --model, or leave --method out"
+PHOTOS = PACKAGED.with_name("photo.safetensors")
+PHOTO_NOTE = "a photo shows no motion: the packaged model of single images is less sure than motion is"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class MovingMethod:
     threads: int
     start: tuple[AMD, int] | None = None  # what appearance begins with, and its object segment
     start_weights: str | None = None  # its hash
+    photos: AmdMethod | None = None  # of single images; None: the packaged one
 
     def summary(self) -> dict[str, Any]:
         """What summary.json says of it."""
@@ -48,6 +52,8 @@ class MovingMethod:
 
     def key(self, video: Video) -> dict[str, Any]:
         """What masks are made of."""
+        if video.source.is_one_image and self.opinion != "motion":
+            return self._photos().key(video)
         return {
             "method": self.opinion,
             "evidence": weights_hash(self.network),
@@ -56,9 +62,13 @@ class MovingMethod:
         }
 
     def masks(self, video: Video) -> Iterator[MaskedFrame]:
-        """Each frame with its mask and confidence. UserError for a photo."""
+        """Each frame with its mask and confidence. UserError for a photo where only motion is asked for."""
         if video.source.is_one_image:
-            raise UserError(PHOTO)
+            if self.opinion == "motion":
+                raise UserError(PHOTO)
+            video.notes.append(PHOTO_NOTE)
+            yield from self._photos().masks(video)
+            return
         passes = iter(("flow and evidence", "masks"))
         passing: deque[Frame] = deque(maxlen=1)  # the frame that was given last: the last pass waits for its mask
 
@@ -82,6 +92,16 @@ class MovingMethod:
                 confidence=made.confidence.value,
                 reason=reason,
             )
+
+    def _photos(self) -> AmdMethod:
+        """What single images are given to."""
+        return self.photos or packaged_photos(next(self.network.parameters()).device.type)
+
+
+@cache
+def packaged_photos(device: str) -> AmdMethod:
+    """The packaged AMD of single images."""
+    return open_amd(str(PHOTOS), None, None, device)
 
 
 @dataclass(frozen=True)
@@ -119,12 +139,13 @@ def open_moving(choice: Choice, opinion: Method) -> MovingMethod:
     UserError for weights that cannot be read, and a model that cannot be had or is no AMD.
     """
     network, info = load_evidence(choice.evidence or PACKAGED, choose_device(choice.device))
-    start = weights = None
+    start = weights = photos = None
     if choice.model is not None:
         model, model_info = open_as(AMD, choice.model, choice.device)
-        start, weights = (model, object_segment(model_info, choice.segment)), weights_hash(model)
+        photos = amd_method(model, model_info, None, choice.segment)
+        start, weights = (model, photos.chosen), photos.weights
     settings = choice.settings.model_copy(update={"iterations": choice.adapt} if choice.adapt else {})
-    return MovingMethod(opinion, network, info, settings, choice.threads, start, weights)
+    return MovingMethod(opinion, network, info, settings, choice.threads, start, weights, photos)
 
 
 def _evidence(

@@ -16,7 +16,6 @@ from amd.config import Adapt
 from amd.training.objective import Batch
 
 IMAGE, EVIDENCE, FLOW, VALID = slice(0, 3), 3, slice(4, 6), 6  # channels of frames with what is known of them
-GREY = 0.1  # of the frames that are recoloured
 
 
 @dataclass(frozen=True)
@@ -76,27 +75,6 @@ def affine(layers: Tensor, matrices: Tensor) -> Tensor:
         inside = (grid.abs() <= 1).all(3).float()
         warped[:, FLOW], warped[:, VALID] = turned.unflatten(2, (height, width)), warped[:, VALID] * inside
     return warped
-
-
-def random_light(number: int, strength: float, rng: np.random.Generator) -> Tensor:
-    """Factors N,6 of brightness, contrast, saturation, red, green and blue; one image in ten is grey.
-
-    Their logarithms are normal with `strength` as the deviation; of the three colours with a third of it.
-    """
-    spread = strength * np.array([1, 1, 1, 1 / 3, 1 / 3, 1 / 3])
-    factors = np.exp(rng.normal(0, spread, (number, 6)))
-    factors[rng.random(number) < GREY, 2] = 0
-    return torch.from_numpy(factors.astype(np.float32))
-
-
-def recolour(images: Tensor, light: Tensor) -> Tensor:
-    """Images N,3,h,w in [0, 1] under other light (random_light): a network is not to know a video by its colours."""
-    light = light.to(images.device)[:, :, None, None]
-    changed = images * light[:, :1] * light[:, 3:]
-    mean = changed.mean((1, 2, 3), keepdim=True)
-    changed = mean + (changed - mean) * light[:, 1:2]
-    grey = changed.mean(1, keepdim=True)
-    return (grey + (changed - grey) * light[:, 2:3]).clamp(0, 1)
 
 
 def _layers(clip: Clip, numbers: Tensor, rows: Tensor | None) -> Tensor:

@@ -20,34 +20,27 @@ from amd.data.tables import INDEX, read_table
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, fill
 from amd.models.loading import open_as
+from amd.training.changes import Changes, change
 from amd.training.distributed import Process
-from amd.training.draws import EVIDENCE, IMAGE, affine, random_light, random_matrices, recolour
 from amd.training.objective import OBJECT, Prediction, objective, predict
 from amd.training.objective import Batch as Known
 from amd.training.pictures import training_picture
 from amd.training.task import Task, adam
 
-PAPER = Objective()
+PAPER, UNCHANGED = Objective(), Changes()
 
 
 class PairObjective(nn.Module):
     """A batch of frame pairs to the loss and what is watched beside it; the paper's where no `weights` are given.
 
-    `segment` is the one that evidence makes the object, `affine` and `colour` the strength of random warps and of
-    changes of light.
+    `segment` is the one that evidence makes the object.
     """
 
     def __init__(
-        self,
-        model: AMD,
-        weights: Objective = PAPER,
-        segment: int = OBJECT,
-        affine: float = 0.0,
-        colour: float = 0.0,
+        self, model: AMD, weights: Objective = PAPER, segment: int = OBJECT, changes: Changes = UNCHANGED
     ) -> None:
         super().__init__()
-        self.model, self.weights, self.segment = model, weights, segment
-        self.affine, self.colour = affine, colour
+        self.model, self.weights, self.segment, self.changes = model, weights, segment, changes
         # What no term trains has no gradient, which several processes would wait for.
         model.motion.requires_grad_(weights.view_synthesis > 0)
 
@@ -57,22 +50,13 @@ class PairObjective(nn.Module):
         return {"loss": objective(prediction, known, self.weights, self.segment), **segment_scalars(prediction)}
 
     def _known(self, batch: Batch) -> Known:
-        """The batch as the objective takes it: on the device, warped and recoloured."""
+        """The batch as the objective takes it: on the device, changed at random."""
         device = next(self.parameters()).device
         images = torch.cat(to_float(batch, device))
         evidence = None if batch.evidence is None else batch.evidence.to(device).float().div_(STEPS)
-        if not self.affine and not self.colour:
-            return Known(images, evidence)
-        rng = np.random.default_rng(int(torch.randint(2**62, ())))  # of torch's state, which resuming restores
-        copies = 2 if self.weights.needs_pairs else 1  # the frames of a pair are changed alike
-        number = len(images) // copies
-        if self.affine:
-            layers = images if evidence is None else torch.cat((images, evidence[:, None]), 1)
-            layers = affine(layers, random_matrices(number, self.affine, rng).repeat(copies, 1, 1))
-            images = layers[:, IMAGE].contiguous(memory_format=torch.channels_last)
-            evidence = None if evidence is None else layers[:, EVIDENCE]
-        if self.colour:
-            images = recolour(images, random_light(number, self.colour, rng).repeat(copies, 1))
+        if self.changes:
+            rng = np.random.default_rng(int(torch.randint(2**62, ())))  # of torch's state, which resuming restores
+            images, evidence = change(images, evidence, self.changes, rng, 2 if self.weights.needs_pairs else 1)
         return Known(images, evidence)
 
 
@@ -118,9 +102,10 @@ def pretraining(
     facts: dict[str, Any] = {"params": params.model_dump(by_alias=True), "lineage": known}
     if settings.objective.evidence:
         facts["object_segment"] = segment
+    changes = Changes(settings.affine, settings.colour, settings.paste)
     return Task(
         network=model,
-        objective=PairObjective(model, settings.objective, segment, settings.affine, settings.colour),
+        objective=PairObjective(model, settings.objective, segment, changes),
         optimiser=adam(settings),
         batches=lambda number: open_reader(settings, index, process, number),
         settings=settings,

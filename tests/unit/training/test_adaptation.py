@@ -16,7 +16,7 @@ from amd.models.loading import open_as
 from amd.models.warp import warp
 from amd.runtime.errors import UserError
 from amd.training.adaptation import adapt, clip_of, pairs_apart, rate
-from amd.training.draws import Clip, affine, draw, random_light, random_matrices, recolour
+from amd.training.draws import Clip, affine, draw, random_matrices
 
 CPU = torch.device("cpu")
 PAIRED = Objective(view_synthesis=0.0, evidence=1.0, coherence=0.1, consistency=0.1)
@@ -145,25 +145,6 @@ def test_the_warp_of_a_flow_is_the_flow_of_the_warp() -> None:
     assert sure.float().mean() > 0.5
     assert difference[sure].quantile(0.9) < 2e-3
     assert (warped[:, 6] == 0).any()
-
-
-def test_recoloured_by_hand() -> None:
-    image = torch.tensor([[0.2, 0.4], [0.4, 0.4], [0.6, 0.4]]).view(1, 3, 1, 2)
-    halved = recolour(image, torch.tensor([[0.5, 1, 1, 1, 1, 1]]))
-    assert torch.allclose(halved, image / 2)
-    grey = recolour(image, torch.tensor([[1, 1, 0.0, 1, 1, 1]]))
-    assert torch.allclose(grey, torch.full_like(grey, 0.4))
-    red = recolour(image, torch.tensor([[1, 1, 1, 2.0, 1, 1]]))
-    assert torch.allclose(red, image * torch.tensor([2.0, 1, 1]).view(1, 3, 1, 1))
-    strong = recolour(image, torch.tensor([[1, 10.0, 1, 1, 1, 1]]))  # about the mean, 0.4, and cut at 0 and 1
-    assert torch.allclose(strong, torch.tensor([[0, 0.4], [0.4, 0.4], [1, 0.4]]).view(1, 3, 1, 2))
-
-
-def test_light_is_drawn_as_strongly_as_asked() -> None:
-    light = random_light(4000, 0.3, np.random.default_rng(0))
-    assert (light[:, 2] == 0).float().mean() == pytest.approx(0.1, abs=0.02)
-    spread = light[light[:, 2] > 0].log().std(0)
-    assert spread.tolist() == pytest.approx([0.3, 0.3, 0.3, 0.1, 0.1, 0.1], rel=0.1)
 
 
 def test_one_cycle_rises_and_falls_to_nothing() -> None:
