@@ -165,14 +165,14 @@ COMMANDS = (
     ),
     Command(
         "export",
-        "a model as ONNX or TorchScript",
+        "a model as ONNX, TorchScript, or a checkpoint of half the size",
         EXPORT,
         "amd export models:/amd@champion --format onnx --out amd.onnx",
         export,
         (
             argument("model", metavar="MODEL", help="see `amd --help`"),
-            argument("--format", required=True, choices=("onnx", "torchscript")),
-            argument("--out", required=True, metavar="FILE", type=Path, help="the file: .onnx, or .pt"),
+            argument("--format", required=True, choices=("onnx", "torchscript", "half")),
+            argument("--out", required=True, metavar="FILE", type=Path, help="the file: .onnx, .pt, or .safetensors"),
         ),
     ),
     Command(

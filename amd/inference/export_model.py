@@ -1,11 +1,13 @@
-"""`amd export`: the appearance pathway as a file that runs without this project, ONNX or TorchScript.
+"""`amd export`: the appearance pathway as a file that runs without this project, ONNX or TorchScript; or a checkpoint.
 
 Input: a model. Output: a file that takes images float32 B,3,H,W in [0, 1] of any batch and size and gives soft masks
 float32 B,c,h,w, h and w being H and W over the output stride, rounded up. It is run again at sizes other than the one
-it was recorded at, and appears only when every mask is within TOLERANCE of the model's. Metadata (ONNX's
+it was recorded at, and appears only when every mask is within TOLERANCES of the model's. Metadata (ONNX's
 metadata_props, TorchScript's extra file METADATA) name the object segment and the short edge that images need.
+`half` writes the checkpoint itself, with weights of 16 bit: half the size.
 """
 
+import copy
 import json
 import warnings
 from collections.abc import Callable
@@ -16,17 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from amd.models.amd import AMD
-from amd.models.checkpoint import ModelInfo
+from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.loading import open_as
+from amd.models.precision import MASKS_WITHIN
 from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path
 
-TOLERANCE = 1e-4
+TOLERANCES = {"onnx": 1e-4, "torchscript": 1e-4, "half": MASKS_WITHIN}  # of a mask
 OPSET = 18  # of ONNX's operators; 18 is of 2022, which every runtime knows
 RECORDED = (2, 3, 68, 92)  # the shape of the images that the network is recorded with
 CHECKED = ((1, 3, 64, 96), (3, 3, 65, 101), (1, 3, 97, 66))  # other batches and sizes, odd ones too
 METADATA = "amd.json"
-SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "half": ".safetensors"}
 
 
 class SoftMasks(nn.Module):
@@ -54,11 +57,19 @@ def export_model(uri: str, kind: str, out: Path) -> float:
         _require_onnx()
     model, info = open_as(AMD, uri)
     network = SoftMasks(model).eval()
-    write, run = {"onnx": (_write_onnx, _run_onnx), "torchscript": (_write_torchscript, _run_torchscript)}[kind]
     with atomic_path(out) as part:
-        write(network, part, _metadata(info))
-        difference = _largest_difference(network, run(part))
-        if not difference <= TOLERANCE:  # NaN is not below either
+        if kind == "half":
+            halved = copy.deepcopy(model).half()
+            save_checkpoint(part, halved, info)
+            run = _run_torch(SoftMasks(halved.float()))
+        elif kind == "onnx":
+            _write_onnx(network, part, _metadata(info))
+            run = _run_onnx(part)
+        else:
+            _write_torchscript(network, part, _metadata(info))
+            run = _run_torch(torch.jit.load(str(part)))
+        difference = _largest_difference(network, run)
+        if not difference <= TOLERANCES[kind]:  # NaN is not below either
             raise UserError(f"{out}: its masks differ from the model's by {difference:.1e}; it is not written")
     return difference
 
@@ -130,11 +141,9 @@ def _write_torchscript(network: SoftMasks, path: Path, metadata: dict[str, str])
         torch.jit.save(recorded, str(path), _extra_files={METADATA: json.dumps(metadata)})
 
 
-def _run_torchscript(path: Path) -> Callable[[Tensor], np.ndarray]:
-    recorded = torch.jit.load(str(path))
-
+def _run_torch(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], np.ndarray]:
     def run(images: Tensor) -> np.ndarray:
         with torch.no_grad():
-            return recorded(images).numpy()
+            return network(images).numpy()
 
     return run

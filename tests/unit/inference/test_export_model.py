@@ -13,6 +13,7 @@ from amd.cli import main
 from amd.inference.export_model import METADATA, export_model
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.loading import open_as
 from amd.runtime.errors import UserError
 
 SIZES = ((1, 64, 64), (2, 71, 130), (4, 100, 67))
@@ -49,6 +50,16 @@ def test_onnx_gives_the_models_masks_at_every_size(backbone: str, stride: int, t
     properties = {entry.key: json.loads(entry.value) for entry in onnx.load(tmp_path / "m.onnx").metadata_props}
     assert properties["object_segment"] == 2
     assert properties["short_edge"] == 50
+
+
+def test_half_is_the_same_checkpoint_in_half_the_bytes(tmp_path: Path) -> None:
+    path, model = make(tmp_path / "m.safetensors", "small", 4)
+    assert 0 < export_model(str(path), "half", tmp_path / "half.safetensors") <= 2e-2
+    found, info = open_as(AMD, tmp_path / "half.safetensors")
+    assert (info.object_segment, info.short_edge, found.architecture) == (2, 50, model.architecture)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.55 * path.stat().st_size
+    images, masks = expected(model, 2, 71, 130)
+    assert np.abs(found.segment(images).detach().numpy() - masks).max() <= 2e-2
 
 
 @pytest.mark.parametrize(("backbone", "stride"), [("small", 4), ("resnet18", 8)])
