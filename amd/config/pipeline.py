@@ -67,9 +67,9 @@ class Shard(Section):
 class Model(Section):
     """The network (paper 3.1 and 3.2)."""
 
-    backbone: Literal["unet", "small", "resnet18", "resnet34", "resnet50"]  # unet: of amd.inference.fused
+    backbone: Literal["unet", "unet_wide", "small", "resnet18", "resnet34", "resnet50"]  # unet: of amd.inference.fused
     segments: int = Field(ge=2)  # c
-    output_stride: Literal[1, 4, 8, 16, 32]  # 1: of the unet, and of no other
+    output_stride: Literal[1, 4, 8, 16, 32]  # 1: of the unets, and of no other
     dropout: float = Field(ge=0, lt=1)  # of channels before the last layer
     motion: Literal["small", "pwc"]
     motion_height: int = Field(
@@ -79,7 +79,7 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _stride_fits(self) -> "Model":
-        if (self.backbone == "unet") != (self.output_stride == 1):
+        if self.backbone.startswith("unet") != (self.output_stride == 1):
             raise ValueError(f"output_stride {self.output_stride} with backbone {self.backbone}; the unet's is 1")
         return self
 

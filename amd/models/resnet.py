@@ -5,6 +5,7 @@ A stride that would exceed s is dropped, and the stages after it are dilated by 
 them; at s = 8 these are the paper's strides 1-2-1-1 and dilations 1-1-1-2.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -14,7 +15,10 @@ from torch.nn import functional as F
 from amd.models.unet import UNet
 
 WIDTHS = (64, 128, 256, 512)
-UNET_WIDTHS = (16, 32, 48, 64)  # small on purpose: one with more learns the errors of the evidence by heart
+UNETS = {
+    "unet": (16, 32, 48, 64),  # for one video: one with more learns the errors of its evidence by heart
+    "unet_wide": (24, 48, 72, 96),  # for many videos
+}
 PATCH = 2
 
 
@@ -181,9 +185,9 @@ class FullSizeNet(nn.Module):
     head_channels = channels = 16
     head_dilation = None  # its own last blocks are the head
 
-    def __init__(self) -> None:
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.unet = UNet(3 * PATCH**2, UNET_WIDTHS, self.channels * PATCH**2)
+        self.unet = UNet(3 * PATCH**2, widths, self.channels * PATCH**2)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
@@ -194,8 +198,8 @@ class FullSizeNet(nn.Module):
 
 def make_backbone(name: str, output_stride: int) -> ResNet | SmallNet | FullSizeNet:
     """A backbone by its name in params.yaml; it has `channels`, `head_channels` and `head_dilation` (None: no head)."""
-    if name == "unet":
-        return FullSizeNet()
+    if name in UNETS:
+        return FullSizeNet(UNETS[name])
     if name == "small":
         return SmallNet(output_stride)
     networks: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
