@@ -7,7 +7,7 @@ pretrained one (amd.inference.fused). A photo, in which nothing moves, is given 
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -66,8 +66,7 @@ class MovingMethod:
         if video.source.is_one_image:
             if self.opinion == "motion":
                 raise UserError(PHOTO)
-            video.notes.append(PHOTO_NOTE)
-            yield from self._photos().masks(video)
+            yield from self._photo(video)
             return
         passes = iter(("flow and evidence", "masks"))
         passing: deque[Frame] = deque(maxlen=1)  # the frame that was given last: the last pass waits for its mask
@@ -92,6 +91,14 @@ class MovingMethod:
                 confidence=made.confidence.value,
                 reason=reason,
             )
+
+    def _photo(self, video: Video) -> Iterator[MaskedFrame]:
+        """A photo's mask; it is as sure as the mask's probabilities are of 1."""
+        video.notes.append(PHOTO_NOTE)
+        video.kept = lambda name: None  # its probabilities are wanted
+        for frame in self._photos().masks(video):
+            sure = 2 * float(np.asarray(frame.soft)[frame.mask].mean()) - 1 if frame.mask.any() else 0.0
+            yield replace(frame, confidence=max(0.0, sure))
 
     def _photos(self) -> AmdMethod:
         """What single images are given to."""

@@ -25,7 +25,7 @@ def test_a_wheel_has_every_file_of_the_packages_and_the_licence(tmp_path: Path):
         (commands,) = (file.read(name).decode() for name in names if name.endswith("entry_points.txt"))
         (licence,) = (file.read(name) for name in names if name.endswith("LICENSE"))
     wanted = {path.relative_to(source).as_posix() for name in PACKAGES for path in (source / name).rglob("*.*")}
-    assert {"amd/models/weights/evidence.safetensors", "amd/py.typed"} < wanted
+    assert {"amd/models/weights/evidence.safetensors", "amd/models/weights/photo.safetensors", "amd/py.typed"} < wanted
     assert wanted - set(names) == set()
     assert "amd = amd.cli:main" in commands
     assert licence == (REPOSITORY / "LICENSE").read_bytes()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -12,9 +13,12 @@ from scenes import FRAMES, HEIGHT, WIDTH, scene, texture
 import amd
 from amd.cli import main
 from amd.inference.export import EXPORTS
+from amd.inference.moving import PHOTOS
 from amd.models.evidence import load_evidence, save_evidence
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def overlap(masks: list[np.ndarray], truth: list[np.ndarray]) -> float:
@@ -97,10 +101,27 @@ def test_a_part_of_the_video_and_an_object_at_a_point(
     assert "no object at that point" in capsys.readouterr().err
 
 
-def test_a_photo_is_refused_in_one_line(tmp_path: Path) -> None:
-    Image.fromarray(texture(0, 40, 60)).save(tmp_path / "photo.png")
+def test_a_photo_is_segmented_by_the_packaged_model(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """As `--model` with its file does; where motion alone is asked for, it is refused."""
+    photo = tmp_path / "photo.png"
+    with av.open(str(REPOSITORY / "examples/clip.mp4")) as clip:
+        frame = next(clip.decode(video=0)).to_ndarray(format="rgb24")
+    Image.fromarray(frame).save(photo)
+    main(["segment", str(photo), "--out", str(tmp_path / "out")])
+    assert "warning: a photo shows no motion: the packaged model" in capsys.readouterr().out
+    main(["segment", str(photo), "--out", str(tmp_path / "same"), "--model", str(PHOTOS)])
+    made, same = (np.array(Image.open(tmp_path / name / "photo/masks/photo.png")) for name in ("out", "same"))
+    assert made.shape == frame.shape[:2]
+    np.testing.assert_array_equal(made, same)
+    found = amd.Segmenter.from_pretrained().segment_image(photo)
+    np.testing.assert_array_equal(found.mask, made > 0)
+    assert found.confidence == pytest.approx(2 * found.soft[found.mask].mean() - 1 if found.mask.any() else 0)
     with pytest.raises(UserError, match="a photo has no motion"):
-        amd.Segmenter.from_pretrained().segment_image(tmp_path / "photo.png")
+        amd.Segmenter.from_pretrained(method="motion").segment_image(photo)
+
+
+def test_packaged_weights_are_small_together() -> None:
+    assert sum(path.stat().st_size for path in PHOTOS.parent.iterdir()) <= 4_000_000
 
 
 @pytest.mark.parametrize(

@@ -113,10 +113,10 @@ def test_exports_are_those_of_amd_segment(clip: Path, tmp_path: Path):
             assert content_of(made) == content_of(original), kind
 
 
-def test_a_photo_needs_a_model_of_single_images(tmp_path: Path):
+def test_motion_alone_refuses_a_photo(tmp_path: Path):
     Image.new("RGB", (32, 24)).save(tmp_path / "photo.png")
     with pytest.raises(UserError, match=r"^a photo has no motion .* --model"):
-        segment(tmp_path / "photo.png", tmp_path / "job", Choice(), LIMITS)
+        segment(tmp_path / "photo.png", tmp_path / "job", Choice(method="motion"), LIMITS)
 
 
 @pytest.fixture
