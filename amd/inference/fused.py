@@ -22,6 +22,7 @@ from amd.inference.fusion import THRESHOLD, Opinion, fuse, resized, small_size
 from amd.inference.spool import Spool
 from amd.models.amd import AMD, Architecture
 from amd.models.precision import fastest_precision
+from amd.runtime.ahead import map_ahead
 from amd.training.adaptation import adapt
 from amd.training.draws import Clip
 from amd.training.objective import OBJECT
@@ -68,11 +69,12 @@ def segment_video(
     method: Method = "fused",
     start: tuple[AMD, int] | None = None,
     device: torch.device | str = "cpu",
+    threads: int = 1,
 ) -> Iterator[FrameMask]:
     """A FrameMask for each of the frames uint8 H,W,3 of a video, which `open_frames` gives from the start.
 
     `start` is an AMD to begin appearance with, and its object segment; None begins from scratch. It is fitted on
-    `device`. UserError as amd.training.adaptation.adapt.
+    `device`. `threads` smooth masks while the next frames are read. UserError as amd.training.adaptation.adapt.
     """
     with Spool() as moves:
         sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
@@ -86,13 +88,11 @@ def segment_video(
         verdict = judge_video(
             [opinions.of(image, moves[number]) for number, image in sample.images.items()], settings.confidence
         )
-        for number, image in enumerate(open_frames()):
-            if not verdict.sure:
-                yield _nothing(image, verdict)
-                continue
-            said = opinions.of(image, moves[number])
-            soft, confidence = fuse(said, image, settings), judge_frame(said, settings.confidence)
-            yield FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence, tuple(said))
+        if not verdict.sure:
+            yield from (_nothing(image, verdict) for image in open_frames())
+            return
+        said = ((image, opinions.of(image, moves[number])) for number, image in enumerate(open_frames()))
+        yield from map_ahead(lambda frame: _joined(*frame, settings), said, threads)
 
 
 def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -158,6 +158,11 @@ class Opinions:
         share = {"fused": self.share, "motion": 0.0, "amd": 1.0}[self.method]
         said = [(1 - share, evidence)]
         return said if self.appearance is None else [*said, (share, self.appearance.probability(image))]
+
+
+def _joined(image: np.ndarray, said: list[Opinion], settings: Fused) -> FrameMask:
+    soft, confidence = fuse(said, image, settings), judge_frame(said, settings.confidence)
+    return FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence, tuple(said))
 
 
 def _nothing(image: np.ndarray, verdict: Confident) -> FrameMask:

@@ -65,7 +65,7 @@ def test_a_stream_holds_few_frames() -> None:
             yield frame
 
     for number, _ in enumerate(neighbour_flows(counted(), SMALL)):
-        assert len(asked) <= number + 6
+        assert len(asked) <= number + 8
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
