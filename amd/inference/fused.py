@@ -7,7 +7,7 @@ then frame by frame.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Literal
 
@@ -80,19 +80,37 @@ def segment_video(
         sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
         for values in evidence(sample.watch(open_frames())):
             moves.add(values)
-        appearance: Appearance | None = None
-        if method != "motion" and sample.images:
-            model, segment = start or (from_scratch(settings), OBJECT)
-            appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fitting)
-        opinions = Opinions(appearance, method, settings.appearance)
-        verdict = judge_video(
-            [opinions.of(image, moves[number]) for number, image in sample.images.items()], settings.confidence
-        )
+        opinions, verdict = _asked(sample, moves, settings, method, start, device)
         if not verdict.sure:
             yield from (_nothing(image, verdict) for image in open_frames())
             return
         said = ((image, opinions.of(image, moves[number])) for number, image in enumerate(open_frames()))
         yield from map_ahead(lambda frame: _joined(*frame, settings), said, threads)
+
+
+def _asked(
+    sample: Sample,
+    moves: Spool,
+    settings: Fused,
+    method: Method,
+    start: tuple[AMD, int] | None,
+    device: torch.device | str,
+) -> tuple["Opinions", Confident]:
+    """Who has a say on the frames, and the verdict on the video.
+
+    To motion that is refused as undecided, by itself, no appearance is fitted: that takes longer than all the rest.
+    """
+    opinions, limits = Opinions(None, method, settings.appearance), settings.confidence
+    images = sample.images.items()
+    if method != "motion":
+        seen = ((image.shape[:2], moves[number]) for number, image in images)
+        alone = judge_video(([(1.0, resized(values, (size[0], size[1])))] for size, values in seen), limits)
+        if not sample.images or alone.decided < limits.least_decided:
+            return opinions, alone
+        model, segment = start or (from_scratch(settings), OBJECT)
+        appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fitting)
+        opinions = replace(opinions, appearance=appearance)
+    return opinions, judge_video([opinions.of(image, moves[number]) for number, image in images], limits)
 
 
 def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
