@@ -37,6 +37,7 @@ SUBJECTS = (
     "inference",
     "adaptation",
     "transfer",
+    "clip",
 )
 ALONE = ("precision", "step_profile")  # run when asked for by name
 

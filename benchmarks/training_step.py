@@ -98,7 +98,8 @@ def memory_against_plain(setting: Setting, network: Architecture, number: int, e
     """Peak memory of a process that makes two steps."""
     fast = fastest_precision("auto", setting.device)
     plain = peak_mb(two_steps, network, number, edge, None, setting.device)
-    for dtype, checkpointing in (*((dtype, False) for dtype in precisions(setting.device)), (fast, True)):
+    kinds = [*((dtype, False) for dtype in precisions(setting.device)), (fast, True)]
+    for dtype, checkpointing in kinds[-1:] if setting.quick else kinds:  # each is a process of its own
         ours = peak_mb(two_steps, network, number, edge, dtype, setting.device, checkpointing)
         words = f"{name(dtype)}{', recomputing' if checkpointing else ''}"
         case = f"ResNet-50, {number} pairs of {edge}x{edge}, {words}, peak memory"

@@ -7,7 +7,7 @@ then frame by frame.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Literal
 
@@ -22,6 +22,7 @@ from amd.inference.fusion import THRESHOLD, Opinion, fuse, resized, small_size
 from amd.inference.spool import Spool
 from amd.models.amd import AMD, Architecture
 from amd.models.precision import fastest_precision
+from amd.runtime.ahead import map_ahead
 from amd.training.adaptation import adapt
 from amd.training.draws import Clip
 from amd.training.objective import OBJECT
@@ -68,31 +69,48 @@ def segment_video(
     method: Method = "fused",
     start: tuple[AMD, int] | None = None,
     device: torch.device | str = "cpu",
+    threads: int = 1,
 ) -> Iterator[FrameMask]:
     """A FrameMask for each of the frames uint8 H,W,3 of a video, which `open_frames` gives from the start.
 
     `start` is an AMD to begin appearance with, and its object segment; None begins from scratch. It is fitted on
-    `device`. UserError as amd.training.adaptation.adapt.
+    `device`. `threads` smooth masks while the next frames are read. UserError as amd.training.adaptation.adapt.
     """
     with Spool() as moves:
         sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
         for values in evidence(sample.watch(open_frames())):
             moves.add(values)
-        appearance: Appearance | None = None
-        if method != "motion" and sample.images:
-            model, segment = start or (from_scratch(settings), OBJECT)
-            appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fitting)
-        opinions = Opinions(appearance, method, settings.appearance)
-        verdict = judge_video(
-            [opinions.of(image, moves[number]) for number, image in sample.images.items()], settings.confidence
-        )
-        for number, image in enumerate(open_frames()):
-            if not verdict.sure:
-                yield _nothing(image, verdict)
-                continue
-            said = opinions.of(image, moves[number])
-            soft, confidence = fuse(said, image, settings), judge_frame(said, settings.confidence)
-            yield FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence, tuple(said))
+        opinions, verdict = _asked(sample, moves, settings, method, start, device)
+        if not verdict.sure:
+            yield from (_nothing(image, verdict) for image in open_frames())
+            return
+        said = ((image, opinions.of(image, moves[number])) for number, image in enumerate(open_frames()))
+        yield from map_ahead(lambda frame: _joined(*frame, settings), said, threads)
+
+
+def _asked(
+    sample: Sample,
+    moves: Spool,
+    settings: Fused,
+    method: Method,
+    start: tuple[AMD, int] | None,
+    device: torch.device | str,
+) -> tuple["Opinions", Confident]:
+    """Who has a say on the frames, and the verdict on the video.
+
+    To motion that is refused as undecided, by itself, no appearance is fitted: that takes longer than all the rest.
+    """
+    opinions, limits = Opinions(None, method, settings.appearance), settings.confidence
+    images = sample.images.items()
+    if method != "motion":
+        seen = ((image.shape[:2], moves[number]) for number, image in images)
+        alone = judge_video(([(1.0, resized(values, (size[0], size[1])))] for size, values in seen), limits)
+        if not sample.images or alone.decided < limits.least_decided:
+            return opinions, alone
+        model, segment = start or (from_scratch(settings), OBJECT)
+        appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fitting)
+        opinions = replace(opinions, appearance=appearance)
+    return opinions, judge_video([opinions.of(image, moves[number]) for number, image in images], limits)
 
 
 def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -158,6 +176,11 @@ class Opinions:
         share = {"fused": self.share, "motion": 0.0, "amd": 1.0}[self.method]
         said = [(1 - share, evidence)]
         return said if self.appearance is None else [*said, (share, self.appearance.probability(image))]
+
+
+def _joined(image: np.ndarray, said: list[Opinion], settings: Fused) -> FrameMask:
+    soft, confidence = fuse(said, image, settings), judge_frame(said, settings.confidence)
+    return FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence, tuple(said))
 
 
 def _nothing(image: np.ndarray, verdict: Confident) -> FrameMask:

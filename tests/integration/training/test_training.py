@@ -272,7 +272,7 @@ def test_precision_is_chosen_by_the_machine():
 
 
 def test_the_curve_is_the_same_for_the_same_seed_and_another_for_another(project, undisturbed, tmp_path):
-    changed = write_params(tmp_path / "params.yaml", TINY, {"pretrain": {"seed": 1}})
+    changed = write_params(tmp_path / "params.yaml", TINY, {"pretrain": {"seed": 1, "iterations": 1}})
     assert losses(run("pretrain", changed, tmp_path / "other", *shards(project)))[0] != losses(undisturbed[0])[0]
     same: Params = load_params(project / "params.yaml")
     assert same.pretrain.seed == 0

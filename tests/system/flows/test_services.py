@@ -81,9 +81,7 @@ def test_dropped_video_is_segmented_by_the_worker(running: Services, hook: tuple
     with prefect_client(running) as client:
         run = run_deployment(client, "inbox/inbox", model=MODEL)
         assert run.state.is_completed(), run.state.message
-        wait_for(
-            lambda: states_of_tasks(client, run.id) == ["Completed", "Refused"], 60
-        )  # the server learns them later
+        wait_for(lambda: states_of_tasks(client, run.id) == ["Completed", "Refused"], 60)  # the server learns late
     (done,) = (inbox / "done").iterdir()
     (failed,) = (inbox / "failed").iterdir()
     assert len(list(done.glob("results/*/masks/*.png"))) == 12

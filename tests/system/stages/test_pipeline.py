@@ -11,11 +11,12 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from backends import seaweed
+from backends import no_seaweed, seaweed
 from clips import encode
 from mlflow import MlflowClient
 from PIL import Image
@@ -254,15 +255,22 @@ def test_dvc_shows_a_few_numbers_the_curves_and_the_pipeline_alone(project):
     assert run(project, "dvc", "status", "dvc.yaml").stdout == "Data and pipelines are up to date.\n"
 
 
-def test_a_copied_project_has_a_store_of_its_own(project, tmp_path):
-    copy = tmp_path / "copy of it"
+@pytest.fixture(scope="module")
+def copied(project, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A copy of the project whose store was told where it is now, and what a stage said before that."""
+    copy = tmp_path_factory.mktemp("copies") / "copy of it"
     subprocess.run(["cp", "-a", str(project), str(copy)], check=True)
-    before = tree_of(project / "mlartifacts")
     refused = run(copy, sys.executable, "-m", "stages.evaluate_features")
-    assert refused.returncode == 2
-    assert refused.stderr.startswith(f"error: {copy}/mlflow.db: this MLflow store was copied or moved")
     moved = run(copy, "amd", "models", "relocate")
     assert moved.returncode == 0, moved.stderr
+    return copy, refused
+
+
+def test_a_copied_project_has_a_store_of_its_own(project, copied):
+    copy, refused = copied
+    before = tree_of(project / "mlartifacts")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: {copy}/mlflow.db: this MLflow store was copied or moved")
     again = run(copy, sys.executable, "-m", "stages.evaluate_features")
     assert again.returncode == 0, again.stderr
     pulled = run(copy, "amd", "models", "pull", "models:/amd@champion", "--out", "mine.safetensors")
@@ -275,10 +283,8 @@ def tree_of(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def test_foreign_files_everywhere_are_found_again(project, tmp_path):
-    copy = tmp_path / "copy"
-    subprocess.run(["cp", "-a", str(project), str(copy)], check=True)
-    assert run(copy, "amd", "models", "relocate").returncode == 0
+def test_foreign_files_everywhere_are_found_again(copied):
+    copy, _ = copied
     owned = ("data/corpus/train", "data/shards", "predictions/image/masks/builtin-clips/clip-0000", "models/sweep/c4")
     beside = (".", "data", "models", "predictions", "metrics", "report", "videos", ".amd-mine", "inbox")
     for folder in (*owned, *beside):
@@ -331,12 +337,11 @@ def stages_of(project: Path) -> dict:
     return YAML(typ="safe").load(project / "dvc.lock")["stages"]
 
 
-def test_second_clone_computes_nothing_with_a_folder_as_remote(project, tmp_path):
-    assert_nothing_to_compute(project, clone_through(project, tmp_path, str(tmp_path / "remote"), {}, {}))
-
-
-def test_second_clone_computes_nothing_with_s3_as_remote(project, tmp_path):
-    pytest.importorskip("dvc_s3", reason="the extra `servers` is not installed")
+def test_second_clone_computes_nothing(project, tmp_path):
+    """With an S3-compatible store as DVC's remote, and with a folder where there can be none."""
+    if no_seaweed() or not find_spec("dvc_s3"):
+        assert_nothing_to_compute(project, clone_through(project, tmp_path, str(tmp_path / "remote"), {}, {}))
+        return
     with seaweed(tmp_path / "s3") as s3:
         clone = clone_through(
             project,

@@ -59,8 +59,9 @@ def kept_bytes(architecture: Architecture, change: Callable[[nn.Module], object]
     return sum(kept.values())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("synchronised", [False, True])
+@pytest.mark.parametrize(
+    ("name", "synchronised"), [("small", False), ("small", True), ("resnet18", False), ("resnet50", True)]
+)
 def test_nothing_changes_to_the_bit(name: str, synchronised: bool):
     prepare = synchronise_batch_norm if synchronised else lambda objective: objective
     expected = trained(NETWORKS[name], prepare)

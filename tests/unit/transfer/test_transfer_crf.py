@@ -118,11 +118,13 @@ def test_the_lattice_is_linear_and_keeps_a_constant():
     np.testing.assert_allclose(blur(np.full(300, 0.7)) / blur(np.ones(300)), 0.7, rtol=1e-5)
 
 
-def test_points_apart_do_not_reach_each_other():
-    blur = lattice_filter(np.array([[0.0, 0.1, 50.0], [0.0, 0.1, 0.0]]))
+@pytest.mark.parametrize("far", [50.0, 1e6])  # the keys of the latter need 64 bits
+def test_points_apart_do_not_reach_each_other(far):
+    blur = lattice_filter(np.array([[0.0, 0.1, far], [0.0, 0.1, far]]))
     found = blur(np.array([0.0, 0.0, 1.0]))
     np.testing.assert_allclose(found[:2], 0, atol=1e-12)
     assert found[2] > 0
+    assert blur(np.array([1.0, 0.0, 0.0]))[1] > 0  # the near ones do
 
 
 def test_points_too_far_apart_are_refused():
