@@ -22,7 +22,7 @@ from amd.inference.fusion import THRESHOLD, Opinion, fuse, resized, small_size
 from amd.inference.spool import Spool
 from amd.models.amd import AMD, Architecture
 from amd.models.precision import fastest_precision
-from amd.training.adaptation import adapt
+from amd.training.adaptation import Steps, adapt
 from amd.training.draws import Clip
 from amd.training.objective import OBJECT
 
@@ -68,11 +68,12 @@ def segment_video(
     method: Method = "fused",
     start: tuple[AMD, int] | None = None,
     device: torch.device | str = "cpu",
+    steps: Steps = range,
 ) -> Iterator[FrameMask]:
     """A FrameMask for each of the frames uint8 H,W,3 of a video, which `open_frames` gives from the start.
 
     `start` is an AMD to begin appearance with, and its object segment; None begins from scratch. It is fitted on
-    `device`. UserError as amd.training.adaptation.adapt.
+    `device`, whose iterations `steps` counts. UserError as amd.training.adaptation.adapt.
     """
     with Spool() as moves:
         sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
@@ -81,7 +82,7 @@ def segment_video(
         appearance: Appearance | None = None
         if method != "motion" and sample.images:
             model, segment = start or (from_scratch(settings), OBJECT)
-            appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fitting)
+            appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fitting, steps)
         opinions = Opinions(appearance, method, settings.appearance)
         verdict = judge_video(
             [opinions.of(image, moves[number]) for number, image in sample.images.items()], settings.confidence
@@ -109,13 +110,15 @@ def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.nd
         before, frame = frame, following
 
 
-def fit_appearance(model: AMD, segment: int, sample: Sample, moves: Spool, settings: Adapt) -> "Appearance":
+def fit_appearance(
+    model: AMD, segment: int, sample: Sample, moves: Spool, settings: Adapt, steps: Steps = range
+) -> "Appearance":
     """A copy of `model` whose `segment` is what moves in a sample of frames."""
     images = torch.from_numpy(np.stack(list(sample.images.values()))).permute(0, 3, 1, 2)
     size = (images.shape[2], images.shape[3])
     evidence = torch.from_numpy(np.stack([resized(moves[number], size) for number in sample.images]))
     clip = Clip(images, torch.empty(0, 2, dtype=torch.int64), evidence.half())
-    return Appearance(adapt(model, clip, settings, segment), segment, settings)
+    return Appearance(adapt(model, clip, settings, segment, steps=steps), segment, settings)
 
 
 def from_scratch(settings: Fused) -> AMD:

@@ -69,7 +69,8 @@ class MovingMethod:
 
         evidence = partial(_evidence, network=self.network, info=self.info, threads=self.threads)
         device = next(self.network.parameters()).device
-        for made in segment_video(open_frames, evidence, self.settings, self.opinion, self.start, device):
+        steps = partial(video.steps, "fit")
+        for made in segment_video(open_frames, evidence, self.settings, self.opinion, self.start, device, steps):
             frame = passing[0]
             reason = made.confidence.reason
             yield MaskedFrame(
