@@ -15,6 +15,9 @@ from amd.data.benchmarks.predictions import masks_folder
 from amd.data.tables import MANIFEST, PAIRS, read_table
 from amd.models.amd import AMD
 from amd.models.loading import open_as
+from amd.registry.gates import gather_evidence
+from amd.registry.model_card import data_facts
+from amd.registry.registration import recipe_tags, trainings_alike
 from amd.report.evaluations import sections
 from amd.report.page import Findings, make_report
 from amd.report.pictures import SequencePictures, picture_sequence
@@ -67,6 +70,7 @@ def main(params: Params, run: Run) -> None:
             pretrain=if_there("metrics/pretrain.json", read_json),
             objectness=if_there("metrics/objectness.json", read_json),
             vos=vos,
+            seeds=seeds(params, run, vos),
             evaluations=sections(Path("metrics")),
             sequences=sequences,
             sequences_left_out=left_out,
@@ -116,6 +120,22 @@ def lineage(run: Run) -> dict[str, str]:
         "mlflow.parent_run": parent.id,
         **{key: value for key, value in sorted(tags.items()) if key.startswith(LINEAGE)},
         **{f"dvc.{path}": value for path, value in sorted(locked_hashes().items())},
+    }
+
+
+def seeds(params: Params, run: Run, vos: dict | None) -> dict[str, dict[str, float]]:
+    """Label-free J of this training and of those registered that differ in their seeds alone, by masks and seed."""
+    try:
+        _, info = open_as(AMD, CHECKPOINT)
+    except UserError:  # the page says it where pictures are missing
+        return {}
+    evidence = gather_evidence({}, vos or {}, locked_hashes().get(params.data.benchmark_root))
+    data = if_there("data/manifest.parquet", data_facts)
+    tags = evidence.tags() | recipe_tags(info) | (data.tags() if data else {})
+    found = trainings_alike(run.client, params.register_.name, evidence, tags)
+    return {
+        "image": {seed: each.image_j for seed, each in found.items()},
+        "adapted": {seed: each.adapted_j for seed, each in found.items()},
     }
 
 

@@ -6,6 +6,7 @@ Input: a model and a video. Output: each frame with the object's mask. The objec
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from amd.models.inference import object_mask, soft_masks
 from amd.models.loading import open_as
 from amd.motion.evidence import motion_evidence
 from amd.runtime.files import sha256
-from amd.training.adaptation import LARGEST_SHORT_EDGE, adapt_to_frames, adaptation_settings
+from amd.training.adaptation import LARGEST_SHORT_EDGE, Steps, adapt_to_frames, adaptation_settings
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,11 @@ class AmdMethod:
         if video.source.is_one_image:
             video.notes.append("one image has no motion to adapt to; segmented with the model as it is")
             return self.model
-        images = video.images("adaptation")
+        images, steps = video.images("adaptation"), partial(video.steps, "fit")
         if adapt.objective.evidence:
-            adapted = _fitted(self.model, self.chosen, images, adapt)
+            adapted = _fitted(self.model, self.chosen, images, adapt, steps)
         else:
-            adapted = adapt_to_frames(self.model, self.info, images, adapt)
+            adapted = adapt_to_frames(self.model, self.info, images, adapt, steps)
         if adapted is None:
             video.notes.append(
                 "nothing moves in it, so there is nothing to adapt to; segmented with the model as it is"
@@ -87,7 +88,7 @@ class AmdMethod:
         return adapted or self.model
 
 
-def _fitted(model: AMD, segment: int, images: Iterable[np.ndarray], adapt: Adapt) -> AMD | None:
+def _fitted(model: AMD, segment: int, images: Iterable[np.ndarray], adapt: Adapt, steps: Steps) -> AMD | None:
     """The model fitted to what moves in frames uint8 H,W,3; None when nothing does."""
     network, info = load_evidence(device=next(model.parameters()).device)
     with Spool() as moves:
@@ -96,7 +97,7 @@ def _fitted(model: AMD, segment: int, images: Iterable[np.ndarray], adapt: Adapt
             moves.add(values)
         if not any((moves[number] > THRESHOLD).any() for number in sample.images):
             return None
-        return fit_appearance(model, segment, sample, moves, adapt).model
+        return fit_appearance(model, segment, sample, moves, adapt, steps).model
 
 
 def open_amd(model_uri: str, adapt: int | None, segment: int | None, device: str) -> AmdMethod:

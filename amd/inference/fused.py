@@ -23,7 +23,7 @@ from amd.inference.spool import Spool
 from amd.models.amd import AMD, Architecture
 from amd.models.precision import fastest_precision
 from amd.runtime.ahead import map_ahead
-from amd.training.adaptation import adapt
+from amd.training.adaptation import Steps, adapt
 from amd.training.draws import Clip
 from amd.training.objective import OBJECT
 
@@ -70,17 +70,19 @@ def segment_video(
     start: tuple[AMD, int] | None = None,
     device: torch.device | str = "cpu",
     threads: int = 1,
+    steps: Steps = range,
 ) -> Iterator[FrameMask]:
     """A FrameMask for each of the frames uint8 H,W,3 of a video, which `open_frames` gives from the start.
 
     `start` is an AMD to begin appearance with, and its object segment; None begins from scratch. It is fitted on
-    `device`. `threads` smooth masks while the next frames are read. UserError as amd.training.adaptation.adapt.
+    `device`, whose iterations `steps` counts. `threads` smooth masks while the next frames are read. UserError as
+    amd.training.adaptation.adapt.
     """
     with Spool() as moves:
         sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
         for values in evidence(sample.watch(open_frames())):
             moves.add(values)
-        opinions, verdict = _asked(sample, moves, settings, method, start, device)
+        opinions, verdict = _asked(sample, moves, settings, method, start, device, steps)
         if not verdict.sure:
             yield from (_nothing(image, verdict) for image in open_frames())
             return
@@ -95,6 +97,7 @@ def _asked(
     method: Method,
     start: tuple[AMD, int] | None,
     device: torch.device | str,
+    steps: Steps,
 ) -> tuple["Opinions", Confident]:
     """Who has a say on the frames, and the verdict on the video.
 
@@ -108,7 +111,7 @@ def _asked(
         if not sample.images or alone.decided < limits.least_decided:
             return opinions, alone
         model, segment = start or (from_scratch(settings), OBJECT)
-        appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fitting)
+        appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fitting, steps)
         opinions = replace(opinions, appearance=appearance)
     return opinions, judge_video([opinions.of(image, moves[number]) for number, image in images], limits)
 
@@ -127,13 +130,15 @@ def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.nd
         before, frame = frame, following
 
 
-def fit_appearance(model: AMD, segment: int, sample: Sample, moves: Spool, settings: Adapt) -> "Appearance":
+def fit_appearance(
+    model: AMD, segment: int, sample: Sample, moves: Spool, settings: Adapt, steps: Steps = range
+) -> "Appearance":
     """A copy of `model` whose `segment` is what moves in a sample of frames."""
     images = torch.from_numpy(np.stack(list(sample.images.values()))).permute(0, 3, 1, 2)
     size = (images.shape[2], images.shape[3])
     evidence = torch.from_numpy(np.stack([resized(moves[number], size) for number in sample.images]))
     clip = Clip(images, torch.empty(0, 2, dtype=torch.int64), evidence.half())
-    return Appearance(adapt(model, clip, settings, segment), segment, settings)
+    return Appearance(adapt(model, clip, settings, segment, steps=steps), segment, settings)
 
 
 def from_scratch(settings: Fused) -> AMD:

@@ -21,7 +21,7 @@ import numpy as np
 from amd.data.images import read_mask
 from amd.data.ingest.examine import LOST_SHARE
 from amd.data.video.decode import Source
-from amd.data.video.probe import probe, trimmed_frames
+from amd.data.video.probe import trimmed_frames
 from amd.data.video.sources import find_inputs, is_one_image, video_id
 from amd.inference.choice import Choice
 from amd.inference.export import EXPORTS, MaskedFrame, SourceInfo, is_whole, open_exports
@@ -185,7 +185,7 @@ def _segmented(source: Source, wanted: Wanted, out: Path) -> dict:
     """The columns of an input's row, from its receipt when it is done already."""
     if source.problem:
         raise UserError(source.problem)
-    video = Video(source, wanted.span, promised_frames(source))
+    video = Video.of(source, wanted.span)
     key = wanted.key(video)
     folder, row = find_place(out, source.video_id, key)
     if row is None or not all(is_whole(name, folder, row["frames"]) for name in wanted.exports):
@@ -284,11 +284,6 @@ def _doubts(video: Video, frames: int) -> list[str]:
         if lost > 1 + LOST_SHARE * video.promised and lost > trimmed_frames(source.path):
             doubts.append(f"truncated: {frames} of {video.promised} frames are there")
     return doubts + video.flaws.texts()
-
-
-def promised_frames(source: Source) -> int | None:
-    """How many frames there should be; None where the container does not say."""
-    return probe(source.path).frames_promised if source.frame_names is None else len(source.frame_names)
 
 
 def _printable(text: str) -> str:

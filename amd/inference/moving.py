@@ -80,7 +80,10 @@ class MovingMethod:
 
         evidence = partial(_evidence, network=self.network, info=self.info, threads=self.threads)
         device = next(self.network.parameters()).device
-        for made in segment_video(open_frames, evidence, self.settings, self.opinion, self.start, device, self.threads):
+        steps = partial(video.steps, "fit")
+        for made in segment_video(
+            open_frames, evidence, self.settings, self.opinion, self.start, device, self.threads, steps
+        ):
             frame = passing.popleft()
             reason = made.confidence.reason
             yield MaskedFrame(

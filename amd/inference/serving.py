@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -44,6 +44,8 @@ METHODS = ("motion", "fused", "amd")
 TIMEOUT_VARIABLE = "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"  # seconds; `mlflow models serve` sets it
 SHARE = 0.9  # of that time: the reason should come before the server gives up
 
+Item = TypeVar("Item")
+
 
 @dataclass
 class TimedVideo(Video):
@@ -53,10 +55,17 @@ class TimedVideo(Video):
 
     def frames(self, phase: str) -> Iterator[Frame]:
         """The frames; UserError once it is too late."""
-        for frame in super().frames(phase):
+        return self._in_time(super().frames(phase))
+
+    def steps(self, phase: str, count: int) -> Iterator[int]:
+        """The numbers below `count`; UserError once it is too late."""
+        return self._in_time(super().steps(phase, count))
+
+    def _in_time(self, items: Iterator[Item]) -> Iterator[Item]:
+        for item in items:
             if time.monotonic() > self.until:
                 raise UserError(f"not done in time; raise the server's --timeout ({TIMEOUT_VARIABLE}) or send less")
-            yield frame
+            yield item
 
 
 class Segmenting:

@@ -4,15 +4,18 @@ Input: a source and the part of it that is wanted. Output: frames in order, one 
 each time they are read; what is damaged, lost or doubtful is kept to be told at the end.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
-from amd.data.video.decode import DecodeError, Frame, Source, read_frames
+from amd.data.video.decode import FOLDER_FPS, DecodeError, Frame, Source, read_frames
 from amd.data.video.flaws import Flaws
+from amd.data.video.probe import probe
 from amd.runtime.errors import UserError
 from amd.runtime.progress import progress
 
@@ -49,6 +52,11 @@ class Span:
                     yield frame
                 count += 1
 
+    def count(self, frames: int, fps: float) -> int:
+        """How many of so many frames at a rate are wanted, about."""
+        last = frames if self.end is None else min(frames, math.ceil(self.end * fps))
+        return max(0, math.ceil((last - math.ceil(self.start * fps)) / self.every))
+
 
 @dataclass
 class Video:
@@ -57,6 +65,7 @@ class Video:
     source: Source
     span: Span = field(default_factory=Span)
     promised: int | None = None  # frames, as the container or the folder says
+    expected: int | None = None  # frames that are wanted of them, about; for who waits
     kept: Callable[[str], np.ndarray | None] = lambda name: None  # the mask of a frame that was written before
     notes: list[str] = field(default_factory=list)  # what a user should know of the masks
     damage: str = ""  # why no more frames decode
@@ -64,17 +73,32 @@ class Video:
     quiet: bool = False  # no progress line
     _begun: bool = False  # whether the frames were read before
 
+    @classmethod
+    def of(cls, source: Source, span: Span | None = None, **more: Any) -> Self:
+        """A source with what its container says of it."""
+        span = span or Span()
+        if source.frame_names is not None:
+            promised, rate, about = len(source.frame_names), FOLDER_FPS, 0
+        else:
+            facts = probe(source.path)
+            promised, rate = facts.frames_promised, facts.fps or FOLDER_FPS
+            about = round((facts.duration_s or 0) * rate)  # Matroska does not count its frames
+        return cls(source, span, promised, span.count(promised or about, rate) or None, **more)
+
     def frames(self, phase: str) -> Iterator[Frame]:
         """The wanted frames from the start, up to the damage if there is any. UserError when no frame decodes."""
         found = False
         with closing(read_frames(self.source)) as decoded:
-            label = f"{self.source.video_id} {phase}"
-            total = self.promised if self.span.is_whole else None
-            for frame in progress(self.span.of(self._good(decoded)), label, total, "frames", self.quiet):
+            wanted = self.span.of(self._good(decoded))
+            for frame in progress(wanted, self._label(phase), self.expected, "frames", self.quiet):
                 found = True
                 yield frame
         if not found:
             raise UserError(f"{self.source.path}: no frame in it{'' if self.span.is_whole else ' between the times'}")
+
+    def steps(self, phase: str, count: int) -> Iterator[int]:
+        """0 to `count` - 1: work that reads no frame, seen as frames are."""
+        yield from progress(range(count), self._label(phase), count, "steps", self.quiet)
 
     def images(self, phase: str) -> Iterator[np.ndarray]:
         """The wanted frames' images, uint8 H,W,3."""
@@ -90,6 +114,9 @@ class Video:
             return f"{index:06d}"
         stems = [Path(name).stem for name in names]
         return stems[index] if len(set(stems)) == len(stems) else names[index]  # a.jpg beside a.png
+
+    def _label(self, phase: str) -> str:
+        return f"{self.source.video_id} {phase}"
 
     def _good(self, decoded: Iterable[Frame]) -> Iterator[Frame]:
         """Frames up to the damage, counted the first time; none at all is the caller's to hear."""
@@ -124,4 +151,4 @@ class Frames(Video):
 def held_frames(images: Sequence[np.ndarray], span: Span | None = None, one_image: bool = False) -> Frames:
     """Images uint8 H,W,3 as a Video; `one_image` says that it is a photo, not a video of one frame."""
     names = ("image",) if one_image else None
-    return Frames(Source("frames", Path("frames"), names), span or Span(), len(images), held=images)
+    return Frames(Source("frames", Path("frames"), names), span or Span(), len(images), quiet=True, held=images)

@@ -108,7 +108,7 @@ def register(
     }
     version = _registered_before(client, name, tags)
     if version is None:
-        trainings = _trainings(client, name, evidence, tags)
+        trainings = trainings_alike(client, name, evidence, tags)
         card = model_card(name, info, scores, verdict.reason, data, trainings, held_out)
         model_id = log_pyfunc(run, checkpoint, card, scores, name)
         log_data(run, _dataset(info.params, data))
@@ -174,15 +174,24 @@ def lineage_tags(run: Run, info: ModelInfo | EmbeddingInfo, data: DataFacts | No
     tags = run.client.get_run(pipeline).data.tags | run.client.get_run(run.id).data.tags
     kept: dict[str, str] = {key: tags[key] for key in ("git.commit", "git.dirty", "params.sha256") if key in tags}
     kept |= {PIPELINE_RUN_TAG: pipeline, "architecture": json.dumps(info.architecture.to_dict())}
-    kept |= {
+    return kept | recipe_tags(info) | (data.tags() if data else {})
+
+
+def recipe_tags(info: ModelInfo | EmbeddingInfo) -> dict[str, str]:
+    """By which trainings that differ in their seeds alone are found."""
+    return {
         RECIPE_TAG: recipe_hash(info.params, info.lineage.get("start")),
         SEED_TAG: str(info.params.get("pretrain", {}).get("seed")),
     }
-    return kept | (data.tags() if data else {})
 
 
-def _trainings(client: MlflowClient, name: str, evidence: Evidence, tags: Mapping[str, str]) -> dict[str, Evidence]:
-    """The scores of every seed of this recipe, on these videos and this benchmark; the newest of each seed."""
+def trainings_alike(
+    client: MlflowClient, name: str, evidence: Evidence, tags: Mapping[str, str]
+) -> dict[str, Evidence]:
+    """The scores of every seed of this recipe, on these videos and this benchmark; the newest of each seed.
+
+    `tags` are of the training whose scores `evidence` is: `recipe_tags`, and those of its data and its evidence.
+    """
     found = {}
     for version in our_versions(client, name).get(name, []):
         same = all(version.tags.get(key) == tags.get(key) for key in (RECIPE_TAG, MANIFEST_TAG, BENCHMARK_TAG))

@@ -17,7 +17,7 @@ from amd.draw.colours import colour_wheel, segment_colour
 from amd.draw.plots import segment_plots, training_plots
 from amd.report.evaluations import Section
 from amd.report.pictures import FALSE_ALARM, HIT, MISS, SequencePictures, png_uri, within_budget
-from amd.report.vos_view import TITLES, score_view, verdict
+from amd.report.vos_view import TITLES, score_view, spread, verdict
 from amd.runtime.files import write_text
 from amd.training.objectness import SMALLEST_AREA, choices
 
@@ -43,6 +43,7 @@ class Findings:
     pretrain: Mapping[str, Any] | None = None  # metrics/pretrain.json
     objectness: Mapping[str, Any] | None = None  # metrics/objectness.json
     vos: Mapping[str, Any] | None = None  # metrics/vos.json
+    seeds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # label-free J of masks by the seed
     evaluations: Sequence[Section] = ()  # see amd.report.evaluations
     sequences: Sequence[SequencePictures] = ()  # in the order of the page
     sequences_left_out: int = 0
@@ -60,6 +61,7 @@ def make_report(out: Path | str, findings: Findings) -> None:
         findings=findings,
         verdict=verdict(findings.vos, findings.objectness),
         scores=score_view(findings.vos),
+        spread={masks: spread(by_seed) for masks, by_seed in findings.seeds.items()},
         data=data_view(findings.manifest, findings.pairs),
         training=training_view(findings),
         segments=segment_view(findings.objectness),

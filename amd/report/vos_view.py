@@ -3,6 +3,7 @@
 Input: metrics/vos.json. Output: the verdict in words and the rows of its tables.
 """
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,14 @@ def verdict(vos: Mapping[str, Any] | None, objectness: Mapping[str, Any] | None)
             else f"Segment {chosen} was chosen by its motion; the truth would pick segment {oracle} and reach {bound}."
         )
     return " ".join(sentences)
+
+
+def spread(by_seed: Mapping[str, float]) -> str:
+    """What J other seeds of the same training gave, in words."""
+    if len(by_seed) < 2:
+        return "one seed; how far others lie is not known"
+    mean, deviation = statistics.fmean(by_seed.values()), statistics.stdev(by_seed.values())
+    return f"seeds {', '.join(sorted(by_seed))}: {mean:.3f} ± {deviation:.3f}"
 
 
 def _gain_in_words(scores: Mapping[str, Any]) -> str:

@@ -29,15 +29,22 @@ MOST_PAIRS = 64
 LARGEST_SHORT_EDGE = 400  # of the frames kept, where the model segments at their own size: the papers' training size
 
 Pair = tuple[np.ndarray, np.ndarray]
+Steps = Callable[[int], Iterable[int]]  # the numbers below a count, as `range`; who gives them sees how far it is
 
 
 def adapt(
-    model: AMD, clip: Clip, settings: Adapt, segment: int = 0, watch: Callable[[int, float], None] | None = None
+    model: AMD,
+    clip: Clip,
+    settings: Adapt,
+    segment: int = 0,
+    watch: Callable[[int, float], None] | None = None,
+    steps: Steps = range,
 ) -> AMD:
     """An adapted copy of `model`; the same seed gives the same copy.
 
     `segment` is the one that evidence makes the object; without evidence it means nothing. `watch` is called with
-    every iteration and its loss. Raises UserError when there is no pair, or when the loss stops being finite.
+    every iteration and its loss; `steps` counts the iterations. UserError when there is no pair, or when the loss stops
+    being finite.
     """
     if not len(clip.pairs) and (settings.objective.needs_pairs or settings.objective.needs_flow):
         raise UserError(f"adaptation: {len(clip.images)} frames are too few for a pair")
@@ -46,7 +53,7 @@ def adapt(
     rng = np.random.default_rng(settings.seed)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     precision = fastest_precision(settings.precision, device)
-    for iteration in range(settings.iterations):
+    for iteration in steps(settings.iterations):
         batch = draw(clip, settings, rng, device)
         optimiser.zero_grad(set_to_none=True)  # before the forward pass, at whose end the memory's peak is
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -132,8 +139,10 @@ def adaptation_settings(info: ModelInfo, iterations: int) -> Adapt:
     return own_section(info.params, _paper().adapt).model_copy(update={"iterations": iterations})
 
 
-def adapt_to_frames(model: AMD, info: ModelInfo, images: Iterable[np.ndarray], settings: Adapt) -> AMD | None:
-    """A copy of `model` adapted to frames uint8 H,W,3; None when nothing moves in them. UserError as `adapt`."""
+def adapt_to_frames(
+    model: AMD, info: ModelInfo, images: Iterable[np.ndarray], settings: Adapt, steps: Steps = range
+) -> AMD | None:
+    """A copy of `model` adapted to frames uint8 H,W,3; None when nothing moves in them. Else as `adapt`."""
     shard = own_section(info.params, _paper().shard)
     edge = settings.short_edge or LARGEST_SHORT_EDGE
     small = (shrunk(image, fit_size(image.shape[1], image.shape[0], edge)) for image in images)
@@ -142,7 +151,7 @@ def adapt_to_frames(model: AMD, info: ModelInfo, images: Iterable[np.ndarray], s
         return None
     kept = [image for pair in pairs for image in pair]
     numbers = [(first, first + 1) for first in range(0, len(kept), 2)]
-    return adapt(model, clip_of(kept, numbers, settings.short_edge), settings)
+    return adapt(model, clip_of(kept, numbers, settings.short_edge), settings, steps=steps)
 
 
 def sample_pairs(images: Iterable[np.ndarray], gap: int, judge: PairFilter, most: int = MOST_PAIRS) -> list[Pair]:

@@ -40,6 +40,11 @@ class Asked:
     method: str | None = None
     device: str = "auto"
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether an image, which has no motion, can be segmented."""
+        return self.method in (None, "fused", "amd")
+
     def words(self) -> tuple[str, ...]:
         """On the command line of a program."""
         model = ("--model", self.model) if self.model else ()
@@ -78,8 +83,8 @@ class Desk:
     """All jobs; use it as a context. Its methods may be called from any thread."""
 
     def __init__(self, root: Path, limits: Inbox, asked: Asked) -> None:
-        self.limits = limits
-        self._root, self._asked = root, asked
+        self.limits, self.asked = limits, asked
+        self._root = root
         self._jobs: dict[str, Job] = {}
         self._tasks: deque[_Task] = deque()
         self._current: _Task | None = None
@@ -115,7 +120,7 @@ class Desk:
         if reason := refuse_entry(job.file, self.limits, SUFFIXES):
             self.remove(job.id)
             raise UserError(f"{job.file.name}: {reason}")
-        words = ("segment", str(job.file), str(job.folder), *self._asked.words())
+        words = ("segment", str(job.file), str(job.folder), *self.asked.words())
         self._queue(_Task(job, job.main, words))
 
     def export(self, number: str, kind: str, threshold: float = HALF) -> str:

@@ -108,6 +108,7 @@ def _about(desk: Desk) -> dict[str, object]:
     limits = desk.limits
     return {
         "exports": {name: kind.summary for name, kind in EXPORTS.items()},
+        "images": desk.asked.takes_images,
         "limits": {"bytes": limits.max_bytes, "minutes": limits.max_minutes, "pixels": limits.max_pixels},
         "overlay": {"colour": COLOUR, "opacity": OPACITY, "outline": OUTLINE},
         "threshold": {"least": THRESHOLDS[0], "most": THRESHOLDS[1], "own": HALF},

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from amd.config import Inbox
 from amd.config.profiles import local_params
@@ -24,7 +25,7 @@ from amd.data.video.limits import refuse_video
 from amd.data.video.rules import INBOX, memory_reason, refuse_image
 from amd.inference.choice import Choice
 from amd.inference.export import EXPORTS, MaskedFrame
-from amd.inference.inputs import find_sources, promised_frames, write_masks
+from amd.inference.inputs import find_sources, write_masks
 from amd.inference.methods import open_method
 from amd.inference.page.desk import EXPORTED, KEPT, PROGRESS, ROW
 from amd.inference.page.preview import HALF, previewed
@@ -36,30 +37,37 @@ from amd.runtime.processes import free_threads, keep_freed_memory, limit_memory,
 
 EVERY_S = 0.25  # between two words on progress
 
+Item = TypeVar("Item")
+
 
 @dataclass
 class WatchedVideo(Video):
-    """A video that writes down how far its frames were taken."""
+    """A video that writes down how far its frames and steps were taken."""
 
     told: Path = field(default=Path(PROGRESS))
 
     def frames(self, phase: str) -> Iterator[Frame]:
         """The wanted frames, as of Video."""
+        return self._watched(super().frames(phase), phase, self.expected)
+
+    def steps(self, phase: str, count: int) -> Iterator[int]:
+        """The numbers below `count`, as of Video."""
+        return self._watched(super().steps(phase, count), phase, count)
+
+    def _watched(self, items: Iterator[Item], phase: str, total: int | None) -> Iterator[Item]:
         began = told = time.monotonic()
         done = 0
-        tell(self.told, phase, done, self.promised)
-        for frame in super().frames(phase):
-            yield frame
+        tell(self.told, phase, done, total)
+        for item in items:
+            yield item
             done, now = done + 1, time.monotonic()
-            if now - told >= EVERY_S or done == self.promised:
-                tell(self.told, phase, done, self.promised, done / (now - began))
+            if now - told >= EVERY_S or done == total:
+                tell(self.told, phase, done, total, done / (now - began))
                 told = now
-        if phase == "flow and evidence":  # next, the appearance is fitted to it, before frames are read again
-            tell(self.told, "fit", 0, None)
 
 
 def tell(path: Path, phase: str, done: int, total: int | None, rate: float = 0.0) -> None:
-    """Write progress: frames done of `total`, and how many a second."""
+    """Write progress: frames or steps done of `total`, and how many a second."""
     write_json(path, {"phase": phase, "done": done, "total": total, "rate": round(rate, 2)})
 
 
@@ -72,7 +80,7 @@ def segment(file: Path, folder: Path, choice: Choice, limits: Inbox) -> None:
         raise UserError(source.problem)
     limit_threads(choice.threads)
     method = open_method(choice)
-    video = WatchedVideo(source, promised=promised_frames(source), told=folder / PROGRESS)
+    video = WatchedVideo.of(source, told=folder / PROGRESS)
     refused: list[str] = []
     frames = previewed(_noted(method.masks(video), refused), folder / KEPT, source.is_one_image)
     row = write_masks(video, frames, ("masks", "soft16"), folder / KEPT)
@@ -82,7 +90,7 @@ def segment(file: Path, folder: Path, choice: Choice, limits: Inbox) -> None:
 def export(file: Path, folder: Path, kind: str, threshold: float) -> None:
     """What `amd segment --export` calls `kind`, of masks at a threshold of the probability, as one file."""
     (source,) = find_sources([file])
-    video = WatchedVideo(source, promised=promised_frames(source), told=folder / PROGRESS)
+    video = WatchedVideo.of(source, told=folder / PROGRESS)
     refused = frozenset(read_json(folder / ROW)["refused"])
     place = folder / EXPORTED / f"{kind}@{threshold:g}"
     part = place.with_name(f".{place.name}")

@@ -1,5 +1,6 @@
 """`amd segment` without a model: what moves is found, what does not is refused, and every way in gives the same."""
 
+import re
 from pathlib import Path
 
 import av
@@ -12,6 +13,7 @@ from scenes import FRAMES, HEIGHT, WIDTH, scene, texture
 
 import amd
 from amd.cli import main
+from amd.config.fused import FIT
 from amd.inference.export import EXPORTS
 from amd.inference.moving import PHOTOS
 from amd.models.evidence import load_evidence, save_evidence
@@ -54,11 +56,17 @@ def test_nothing_that_moves_is_said_in_one_line(frames: str) -> None:
 
 
 def test_the_command_needs_no_other_word(
-    moving: tuple[list[np.ndarray], list[np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moving: tuple[list[np.ndarray], list[np.ndarray]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     encode_images(tmp_path / "clip.mp4", moving[0])
     main(["segment", "clip.mp4", "--threads", "1", "--export", ",".join(EXPORTS)])
+    progress = capsys.readouterr().err
+    for phase, total in (("flow and evidence", FRAMES), ("fit", FIT.iterations), ("masks", FRAMES)):
+        assert re.search(rf"clip {phase}: 100%.* {total}/{total} ", progress)
     summary = read_json("segmented/summary.json")
     (row,) = summary["inputs"]
     assert (summary["method"], row["video_id"], row["frames"], row["warnings"]) == ("fused", "clip", FRAMES, [])
@@ -96,6 +104,7 @@ def test_a_part_of_the_video_and_an_object_at_a_point(
     words = ["segment", str(clip), "--method", "flow", "--threads", "1", "--out", str(tmp_path / "out")]
     main([*words, "--start", "0.2", "--end", "0.4", "--every", "2"])
     assert sorted(path.stem for path in (tmp_path / "out/clip/masks").iterdir()) == ["000005", "000007", "000009"]
+    assert "| 3/3 " in capsys.readouterr().err, "time left is told of a part, too"
     with pytest.raises(SystemExit, match="2"):
         main([*words, "--keep", "155,5@0.2"])
     assert "no object at that point" in capsys.readouterr().err

@@ -360,7 +360,7 @@ def test_adaptation_draws_pairs_of_adjacent_frames_alone(
 ) -> None:
     drawn = []
 
-    def watched(model: AMD, clip: Clip, settings) -> AMD:
+    def watched(model: AMD, clip: Clip, settings, **_: object) -> AMD:
         numbers = [read_number(image.permute(1, 2, 0).numpy()) for image in clip.images]
         drawn.extend((numbers[first], numbers[second]) for first, second in clip.pairs)
         return adapt(model, clip, settings)

@@ -4,6 +4,7 @@ import base64
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from projects import REPOSITORY
+from registering import put
 from reports import (
     EVIL,
     HEIGHT,
@@ -24,6 +26,9 @@ from reports import (
 )
 
 from amd.config import load_params
+from amd.models.amd import AMD
+from amd.models.checkpoint import save_checkpoint
+from amd.models.loading import open_as
 from amd.report.page import Findings, make_report
 from amd.report.pictures import FALSE_ALARM, HIT, MISS, SequencePictures, within_budget
 from amd.runtime.files import read_json, write_json
@@ -226,6 +231,22 @@ def test_missing_inputs_are_said(project: Path):
     ):
         assert name in said
     assert len(page.all("img")) == 0
+
+
+def test_what_other_seeds_gave_stands_beside_the_scores(project: Path, page: Page):
+    assert sum("one seed; how far others lie is not known" in text for text in page.texts["p"]) == 2
+    model, info = open_as(AMD, Path("models/amd.safetensors"))
+    vos, manifest = read_json("metrics/vos.json"), Path("data/manifest.parquet")
+    for seed, image in ((1, 0.5), (2, 0.6), (0, 0.7)):
+        params = {"pretrain": {"seed": seed, "iterations": 9}}
+        save_checkpoint("models/amd.safetensors", model, replace(info, params=params))
+        vos["summary"]["image"]["label_free_J"] = image
+        if seed:
+            put(load_params(Path("params.yaml")).register_.name, Path("models/amd.safetensors"), vos, manifest=manifest)
+    write_json("metrics/vos.json", vos)
+    run_stage("report", report.main)
+    shown = Page((project / "report/report.html").read_text())
+    assert any("seeds 0, 1, 2: 0.600 ± 0.100" in text for text in shown.texts["p"])
 
 
 def test_without_adapted_masks_the_image_ones_judge(project: Path):

@@ -27,8 +27,8 @@ function describe(job) {
   if (job.state === "done") return `object ${percent(job.row.mean_area)}, confidence ${job.row.confidence.toFixed(2)}`;
   const at = job.progress;
   if (!at) return "starting";
-  const words = [PHASES[at.phase] || at.phase];
-  if (at.phase !== "fit") words.push(`${at.done}${at.total ? ` of ${at.total}` : ""} frames`);
+  const words = [PHASES[at.phase] || at.phase], unit = at.phase === "fit" ? "steps" : "frames";
+  words.push(`${at.done}${at.total ? ` of ${at.total}` : ""} ${unit}`);
   if (at.rate) words.push(`${at.rate.toFixed(1)} a second`);
   if (at.rate && at.total) words.push(`${spoken((at.total - at.done) / at.rate)} left`);
   return words.join(", ");
@@ -62,7 +62,7 @@ function update(job) {
   find(".status", node).textContent = describe(job);
   const bar = find(".bar", node), at = job.progress;
   bar.hidden = job.state !== "working";
-  if (at && at.total && at.phase !== "fit") bar.value = at.done / at.total; else bar.removeAttribute("value");
+  if (at && at.total) bar.value = at.done / at.total; else bar.removeAttribute("value");
   find(".open", node).disabled = job.state !== "done";
   if (job.state === "done" && before?.state !== "done" && (before || shown.size === 1)) open(entry);
   if (entry.viewer) exports(entry);
@@ -169,6 +169,7 @@ async function poll() {
 async function start() {
   about = await ask("/about");
   const { bytes, minutes, pixels } = about.limits;
+  if (about.images) find("#drop b").textContent = "Drop a video or an image";
   find("#limits").textContent = `up to ${(bytes / 1e9).toFixed(1)} GB, ${minutes} minutes, ${(pixels / 1e6).toFixed(1)} megapixels`;
   const drop = find("#drop"), take = (files) => { for (const file of files) send(file); };
   find("#file").onchange = (event) => { take(event.target.files); event.target.value = ""; };
