@@ -1,10 +1,9 @@
 """Instance Embedding Transfer without its network: seconds a frame of 854x480 on one core.
 
-Each distance against a search with a heap in Python, the CRF's kernel against the sum over all pairs; a whole frame
-against the 0.5 s that it may take. One thread, whatever the machine has.
+A whole frame against the 0.5 s that it may take. One thread, whatever the machine has.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import cv2
@@ -13,15 +12,13 @@ from threadpoolctl import threadpool_limits
 
 from amd.config.profiles import load_profile
 from amd.motion.flow import inverse_search
-from amd.transfer.crf import appearance_mean, refine
+from amd.transfer.crf import refine
 from amd.transfer.frame import FrameFeatures, frame_features
-from amd.transfer.grid_graph import geodesic_regions, grid_edges, minimax_distances
 from amd.transfer.posterior import at_image_size, foreground_probability
 from amd.transfer.seeds import find_seeds
 from amd.transfer.tracks import seed_sets
 from benchmarks.clips import frames
-from benchmarks.measure import Row, Setting, compared, goal, in_turn
-from benchmarks.plain import embedding_graph as plain
+from benchmarks.measure import Row, Setting, goal, in_turn
 
 FRAME_S = 0.5
 HEIGHT, WIDTH = 480, 854
@@ -30,39 +27,14 @@ PAPER = load_profile("paper")
 
 
 def measure(setting: Setting) -> Iterator[Row]:
-    """Rows of the parts against plain ones, and of whole frames."""
+    """Rows of whole frames, and of their CRF and flow."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         with threadpool_limits(1):
-            yield from part_rows(setting)
             yield from frame_rows(setting)
     finally:
         cv2.setNumThreads(before)
-
-
-def part_rows(setting: Setting) -> Iterator[Row]:
-    """Regions, minimax distances, and one pass of the CRF's kernel over a small image."""
-    frame = features(6 if setting.quick else 60, 9 if setting.quick else 107)
-    embedding = frame.embedding
-    seeds = find_seeds(frame, PAPER.transfer).points
-    small = cv2.resize(frame.image, embedding.shape[1::-1], interpolation=cv2.INTER_AREA)
-    sigmas = PAPER.crf.colour_position_sigma, PAPER.crf.colour_sigma
-    calls: dict[str, Callable[[], np.ndarray]] = {
-        "regions": lambda: geodesic_regions(grid_edges(embedding), seeds),
-        "regions plain": partial(plain.regions, embedding, seeds),
-        "minimax": lambda: minimax_distances(grid_edges(embedding), int(seeds[0])),
-        "minimax plain": partial(plain.minimax, embedding, int(seeds[0])),
-        "kernel": lambda: appearance_mean(small, *sigmas)(frame.objectness),
-        "kernel plain": partial(plain.appearance_mean, small, frame.objectness, *sigmas),
-    }
-    require_same(calls)
-    times = in_turn(setting, calls, 20, 3)
-    size = f"{embedding.shape[1]}x{embedding.shape[0]}"
-    for name, what in (("regions", "points"), ("minimax", "points"), ("kernel", "pixels")):
-        against = "all pairs" if name == "kernel" else "a heap in Python"
-        case = f"{name}, {size} {what}"
-        yield compared("transfer", case, times, name, f"{name} plain", against=against, items=1, item="frames")
 
 
 def frame_rows(setting: Setting) -> Iterator[Row]:
@@ -108,12 +80,3 @@ def features(height: int, width: int, image_height: int = HEIGHT, image_width: i
     rows, columns = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     objectness = np.exp(-4 * (rows**2 + columns**2)).astype(np.float32)
     return frame_features(first, embedding, objectness, inverse_search(first, second))
-
-
-def require_same(calls: dict[str, Callable[[], np.ndarray]]) -> None:
-    """AssertionError unless ours and the plain ones agree; the lattice within its error, regions but for near ties."""
-    same = (calls["regions"]() == calls["regions plain"]()).mean()
-    assert same > 0.998, f"regions agree at {same:.4f} of the points"
-    np.testing.assert_allclose(calls["minimax"](), calls["minimax plain"](), rtol=1e-5)
-    difference = np.abs(calls["kernel"]() - calls["kernel plain"]())
-    assert difference.mean() < 0.02, f"the kernel's mean is {difference.mean():.3f} from the sum over all pairs"
