@@ -32,7 +32,6 @@ SUBJECTS = (
     "training_step",
     "inference",
     "adaptation",
-    "transfer",
 )
 
 
