@@ -40,11 +40,6 @@ def test_drift_is_that_of_plain_loops(seed):
     assert drift["background_distance"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_first_frame_has_no_drift():
-    sides = Sides(column(0, 1, 7), column(3, 4))
-    assert list(drift_of(sides, sides).values()) == [0, 0, 0]
-
-
 def test_a_side_without_points_is_not_known():
     nothing = np.zeros((0, 1), np.float32)
     drift = drift_of(Sides(column(0), column(9)), Sides(nothing, column(8)))
