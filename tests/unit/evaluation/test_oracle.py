@@ -18,11 +18,6 @@ def sequences(tmp_path: Path) -> list[Sequence]:
     return moving_squares(tmp_path / "davis")
 
 
-def test_the_oracle_finds_the_object_segment(sequences: list[Sequence], tmp_path: Path):
-    folder = predict_segments(sequences, tmp_path / "s")
-    assert oracle_segment(sequences, folder, 4) == 2
-
-
 def test_the_oracle_weighs_sequences_alike(sequences: list[Sequence], tmp_path: Path):
     """Segment 1 is better over frames, segment 2 over sequences, which is what counts."""
     folder = tmp_path / "s"

@@ -14,16 +14,6 @@ def column(*values: float) -> np.ndarray:
     return np.array(values, np.float32)[:, None]
 
 
-def test_drift_by_hand():
-    reference = Sides(column(0, 1), column(5, 10))
-    later = Sides(column(0.5, 2, 4, 6), column(9, 7))
-    drift = drift_of(reference, later)
-    # Foreground: 0.5, 1, 3, 5 from the foreground; 4.5, 3, 1, 1 from the background. Background: 1 and 2.
-    assert drift["wrong_foreground"] == 0.5
-    assert drift["foreground_distance"] == pytest.approx((0.5 + 1 + 3 + 5) / 4)
-    assert drift["background_distance"] == pytest.approx(1.5)
-
-
 @given(st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
 def test_drift_is_that_of_plain_loops(seed):
