@@ -1,6 +1,6 @@
 """All benchmarks with one command; subjects are the modules beside this one.
 
-    python -m benchmarks [--only SUBJECT ...] [--quick] [--checkpoint FILE] [--json FILE]
+    python -m benchmarks [--only SUBJECT ...] [--quick] [--json FILE]
 
 Prints a table, and writes JSON with the machine, versions, threads, load and every number. A ratio is times better
 than what it stands against, in the same run; "met" compares it with its target.
@@ -29,17 +29,11 @@ SUBJECTS = (
     "decoding",
     "sharding",
     "reading",
-    "cost_volume",
-    "pooling",
-    "loss",
     "training_step",
-    "quickstart_step",
     "inference",
     "adaptation",
-    "transfer",
     "clip",
 )
-ALONE = ("precision", "step_profile")  # run when asked for by name
 
 
 @exit_on_user_error
@@ -59,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(HEADER, flush=True)
     device = choose_device()
     with tempfile.TemporaryDirectory(prefix="amd-benchmarks-") as folder:
-        setting = Setting(options.quick, device, Path(folder), options.checkpoint)
+        setting = Setting(options.quick, device, Path(folder))
         for subject in options.only:
             rows, seconds = _run(subject, setting)
             report["subjects"][subject] = {"seconds": seconds}
@@ -83,12 +77,9 @@ def _run(subject: str, setting: Setting) -> tuple[list[Row], float]:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    subjects = f"of {', '.join(SUBJECTS)}; by name alone: {', '.join(ALONE)}"
-    parser.add_argument(
-        "--only", nargs="+", choices=SUBJECTS + ALONE, default=SUBJECTS, metavar="SUBJECT", help=subjects
-    )
+    subjects = f"of {', '.join(SUBJECTS)}"
+    parser.add_argument("--only", nargs="+", choices=SUBJECTS, default=SUBJECTS, metavar="SUBJECT", help=subjects)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, not how fast")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="a trained model, for the subject precision")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the numbers go")
     return parser.parse_args(arguments)
 

@@ -35,7 +35,6 @@ class Setting:
     quick: bool
     device: "torch.device"
     scratch: Path  # an empty folder for files
-    checkpoint: Path | None = None  # of a trained model, where a subject has a use for it
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""One training step of the papers' network: ResNet-50, 384x384 crops, 2 pairs (on a GPU 16), as the loop runs it.
+"""One training step as the loop runs it: ResNet-50, 384x384 crops, 2 pairs (on a GPU 16); and the quickstart's.
 
 Time against the plain baseline, peak memory against it, the backbone's share of the convolution rate, growth with the
-batch, and the whole step's share of the rate that bounds it.
+batch and with the segments, and the whole step's share of the rate that bounds it.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from amd.config.profiles import load_profile
 from amd.data.pairs.read import Batch
 from amd.models.amd import AMD, Architecture
 from amd.models.precision import fastest_precision
@@ -31,20 +33,24 @@ BACKBONE_CONVOLUTION_SHARE = 0.6
 
 
 def measure(setting: Setting) -> Iterator[Row]:
-    """Rows of the papers' network."""
+    """Rows of the papers' network, then of the quickstart's with the batch of its profile."""
     network = architecture("ResNet-50", setting.quick)
     edge, number = (48, 1) if setting.quick else (384, 2)
     targets = {"float32": 1.5, "fast": 5.0}
-    yield from against_plain(setting, "training_step", "ResNet-50", network, number, edge, targets)
+    yield from against_plain(setting, "ResNet-50", network, number, edge, targets)
     if not setting.quick:
         yield from memory_against_plain(setting, network, number, edge)
     yield backbone_share(setting, network, number, edge)
     yield from growth_with_batch(setting, network, (1, 2) if setting.quick else (1, 2, 4), edge)
     yield from step_shares(setting, network, 16 if setting.device.type == "cuda" else number, edge)
+    small, profile = architecture("quickstart", setting.quick), load_profile("quickstart").pretrain
+    number, edge = (1, 48) if setting.quick else (profile.batch_size, profile.crop)
+    yield from against_plain(setting, "small network", small, number, edge, {})
+    yield from growth_with_segments(setting, small, number, edge)
 
 
 def against_plain(
-    setting: Setting, subject: str, title: str, network: Architecture, number: int, edge: int, targets: dict[str, float]
+    setting: Setting, title: str, network: Architecture, number: int, edge: int, targets: dict[str, float]
 ) -> Iterator[Row]:
     """One step in float32 and in the fastest precision, each against the plain float32 step."""
     require_same_training(network, setting.device, 48 if setting.quick else 96)
@@ -56,7 +62,7 @@ def against_plain(
     times = in_turn(setting, steps, 60, 3)
     for key in list(steps)[1:]:
         yield compared(
-            subject,
+            "training_step",
             f"{title}, {number} pairs of {edge}x{edge}, {key}",
             times,
             key,
@@ -169,6 +175,21 @@ def growth_with_batch(setting: Setting, network: Architecture, numbers: tuple[in
     steps = {str(number): our_step(network, pairs(number, edge), dtype, setting.device) for number in numbers}
     times = {int(number): values for number, values in in_turn(setting, steps, 20, 2).items()}
     return growth("training_step", f"ResNet-50, {{size}} pairs of {edge}x{edge}, {name(dtype)}", times, "pairs")
+
+
+def growth_with_segments(setting: Setting, network: Architecture, number: int, edge: int) -> Iterator[Row]:
+    """Steps with more segments than the papers' five, against that."""
+    dtype = fastest_precision("auto", setting.device)
+    counts = ("5", "10") if setting.quick else ("5", "10", "20")
+    steps = {
+        count: our_step(replace(network, segments=int(count)), pairs(number, edge), dtype, setting.device)
+        for count in counts
+    }
+    times = in_turn(setting, steps, 10, 5)
+    for count in counts[1:]:
+        case = f"small network, {count} segments, {name(dtype)}"
+        counted = {"items": number, "item": "pairs", "against": "5 segments"}
+        yield compared("training_step", case, times, count, "5", **counted)
 
 
 def step_shares(setting: Setting, network: Architecture, number: int, edge: int) -> Iterator[Row]:

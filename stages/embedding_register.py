@@ -7,10 +7,9 @@ from pathlib import Path
 
 from amd.config import Params
 from amd.registry.embedding import register_embedding
-from amd.runtime.files import write_json
-from amd.runtime.registered import CHAMPION
 from amd.runtime.tracking import Run
 from stages import run_stage
+from stages.register import tell
 
 CHECKPOINT = Path("models/embedding.safetensors")
 
@@ -18,10 +17,7 @@ CHECKPOINT = Path("models/embedding.safetensors")
 def main(params: Params, run: Run) -> None:
     """Register, and tell what the gates said."""
     result = register_embedding(CHECKPOINT, params.embedding.name, params.register_.max_drop, run)
-    alias = CHAMPION if result.promoted else None
-    outcome = {"name": result.name, "version": result.version, "alias": alias, "promoted": result.promoted}
-    write_json("metrics/embedding_register.json", outcome | {"reason": result.reason, "uri": result.uri})
-    print(f"{result.uri} {'is now the champion' if result.promoted else 'is not the champion'}: {result.reason}")
+    tell(result, "metrics/embedding_register.json")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from amd.config import Params
 from amd.registry import register
+from amd.registry.registration import Registration
 from amd.runtime.files import read_json, write_json
 from amd.runtime.registered import CHAMPION
 from amd.runtime.tracking import Run
@@ -25,11 +26,16 @@ def main(params: Params, run: Run) -> None:
         data_hash=locked_hashes().get(params.data.benchmark_root),
         manifest=Path("data/manifest.parquet"),
     )
-    alias = CHAMPION if result.promoted else None
-    outcome = {"name": result.name, "version": result.version, "alias": alias, "promoted": result.promoted}
-    write_json("metrics/register.json", outcome | {"reason": result.reason, "uri": result.uri})
+    tell(result, "metrics/register.json")
     run.artifact(Path("metrics"), "metrics")
     run.artifact(Path("report/report.html"), "report")
+
+
+def tell(result: Registration, path: str) -> None:
+    """Write what the gates said, and print it."""
+    alias = CHAMPION if result.promoted else None
+    outcome = {"name": result.name, "version": result.version, "alias": alias, "promoted": result.promoted}
+    write_json(path, outcome | {"reason": result.reason, "uri": result.uri})
     print(f"{result.uri} {'is now the champion' if result.promoted else 'is not the champion'}: {result.reason}")
 
 

@@ -6,8 +6,10 @@ Drawn with matplotlib; text and axes take the page's own colour and font, so the
 import io
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from html import escape
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -20,6 +22,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from amd.draw.colours import segment_colour
+from amd.runtime.files import atomic_path
 
 POINTS = 300  # of a curve; longer ones are averaged down to this
 TIPS = 40  # points of a curve that tell their value
@@ -42,6 +45,7 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.5,
     "lines.solid_joinstyle": "round",
 } | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK)
+PRINTED = STYLE | {name: "black" for name, value in STYLE.items() if value == INK}  # of a figure that is a file
 
 
 class Plot(NamedTuple):
@@ -61,12 +65,13 @@ def training_plots(curve: Sequence[Mapping[str, float]], pairs_per_iteration: in
     single = lambda values, unit, **options: _lines(column("iteration"), {None: values}, unit, **options)
     several = lambda values, unit, **options: _lines(column("iteration"), values, unit, **options)
     waiting = 100 * np.array(column("data_wait_share"))
+    areas = {segment: 100 * np.array(values) for segment, values in per_segment("area").items()}
     return [
         Plot("Loss", "view synthesis, four levels summed", single(column("loss"), "loss")),
         Plot("Learning rate", "", single(column("learning_rate"), "learning rate", floor=0)),
         Plot("Speed", "", single(speed, "pairs per second", floor=0)),
         Plot("Waiting for data", "share of the time", single(waiting, "%", floor=0)),
-        Plot("Area per segment", "share of the frame", several(_percent(per_segment("area")), "%", floor=0)),
+        Plot("Area per segment", "share of the frame", several(areas, "%", floor=0)),
         Plot("Motion per segment", "", several(per_segment("motion"), "pixels per pair", floor=0)),
     ]
 
@@ -81,10 +86,6 @@ def segment_plots(rows: Sequence[Mapping[str, float]], chosen: int) -> list[Plot
         Plot("Reconstruction error", "", bars("reconstruction_error", "mean D_SSIM")),
         Plot("Centre and spread", "disc: half the spread; circle: centre from frame to frame", _places(rows, chosen)),
     ]
-
-
-def _percent(values: Mapping[int, list[float]]) -> dict[int, np.ndarray]:
-    return {key: 100 * np.array(column) for key, column in values.items()}
 
 
 def _lines(
@@ -197,6 +198,15 @@ def thinned(values: Sequence[float]) -> np.ndarray:
 def add_tip(artist: Artist, text: str) -> None:
     """What a browser shows of a point or a bar when the mouse is over it."""
     artist.set_gid(TIP + quote(text, safe=""))
+
+
+@contextmanager
+def printed(path: Path | str, width: float, height: float) -> Iterator[Figure]:
+    """A figure of so many inches to draw on, then written to `path`: PNG or SVG by its name."""
+    with matplotlib.rc_context(PRINTED), atomic_path(path) as part:
+        figure = Figure((width, height), layout="constrained", dpi=150)
+        yield figure
+        figure.savefig(part, format=Path(path).suffix[1:].lower())
 
 
 def as_svg(draw: Callable[[Axes], None], inches: tuple[float, float]) -> str:

@@ -28,7 +28,7 @@ def flow_outliers(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Where the flow from `first` to `second` is not that of the camera.
 
     Dense inverse search flow minus the homography that RANSAC fits to it; the length of the rest is thresholded by
-    Otsu's method. Nothing is outlying where no homography fits or all of the rest is equal.
+    Otsu's method. Nothing is outlying where no homography fits, as in a few pixels, or all of the rest is equal.
     """
     flow = inverse_search(first, second)
     height, width = flow.shape[:2]
@@ -36,7 +36,8 @@ def flow_outliers(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     sampled = points[GRID // 2 :: GRID, GRID // 2 :: GRID], flow[GRID // 2 :: GRID, GRID // 2 :: GRID]
     start = sampled[0].reshape(-1, 2)
     cv2.setRNGSeed(0)  # the same mask every time
-    homography = cv2.findHomography(start, start + sampled[1].reshape(-1, 2), cv2.RANSAC, INLIER)[0]
+    end = start + sampled[1].reshape(-1, 2)
+    homography = cv2.findHomography(start, end, cv2.RANSAC, INLIER)[0] if len(start) >= 4 else None
     if homography is None:
         return np.zeros((height, width), bool)
     camera = cv2.perspectiveTransform(points.reshape(1, -1, 2), homography).reshape(points.shape) - points

@@ -9,21 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-import matplotlib
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from amd.config import Pretrain, made_with
 from amd.config.profiles import load_profile
 from amd.data.pairs.read import PairReader, to_float
 from amd.data.pairs.transforms import PairTransform
-from amd.draw.plots import INK, STYLE, draw_bars, draw_places
+from amd.draw.plots import draw_bars, draw_places, printed
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo
 from amd.models.loading import open_as
 from amd.runtime.errors import UserError
-from amd.runtime.files import atomic_path, write_json
+from amd.runtime.files import write_json
 from amd.runtime.progress import progress
 from amd.training.objectness import choices, segment_statistics
 
@@ -100,14 +98,10 @@ def _protocol(model: str, rows: list[dict[str, float]]) -> dict:
     }
 
 
-PRINT = {name: "black" for name, value in STYLE.items() if value == INK}
-
-
 def write_segment_figure(path: Path | str, rows: Sequence[Mapping[str, float]], chosen: int) -> None:
     """Draw rows of amd.data.tables.SEGMENTS as three panels, .svg or .png by the name."""
     column = lambda name: {int(row["segment"]): row[name] for row in rows}
-    with matplotlib.rc_context(STYLE | PRINT):
-        figure = Figure((9, 2.8), layout="constrained", dpi=150)
+    with printed(path, 9, 2.8) as figure:
         entropy, error, places = figure.subplots(1, 3)
         draw_bars(entropy, column("entropy"), chosen)
         draw_bars(error, column("reconstruction_error"), chosen)
@@ -119,5 +113,3 @@ def write_segment_figure(path: Path | str, rows: Sequence[Mapping[str, float]], 
         )
         for axes, title in zip((entropy, error, places), titles, strict=True):
             axes.set_title(title, fontsize=9)
-        with atomic_path(path) as part:
-            figure.savefig(part, format=Path(path).suffix[1:].lower())

@@ -4,22 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from amd.data.benchmarks.instances import VOID
 from amd.data.benchmarks.sequences import BenchmarkFrame
 from amd.data.benchmarks.voc import read_classes
 from amd.data.images import read_image
-from amd.draw.plots import ACCENT, INK, STYLE
+from amd.draw.plots import ACCENT, printed
 from amd.draw.sheet import write_sheet
-from amd.runtime.files import atomic_path
 
 OPACITY = 0.65
 PICTURED = 8  # images
 VOID_COLOUR = (224, 224, 192)  # as in Pascal VOC's own pictures
-PRINT = {name: "black" for name, value in STYLE.items() if value == INK}
 
 
 def write_semantic_sheet(
@@ -58,8 +54,7 @@ def palette() -> np.ndarray:
 
 def write_semantic_scores(path: Path | str, scores: Mapping[str, Sequence[float]]) -> None:
     """A PNG: for every kind of fine-tuning the mIoU of each seed as a point, and their mean as a line."""
-    with matplotlib.rc_context(STYLE | PRINT):
-        figure = Figure((1.6 + 1.1 * len(scores), 2.8), layout="constrained", dpi=150)
+    with printed(path, 1.6 + 1.1 * len(scores), 2.8) as figure:
         axes = figure.subplots()
         for place, values in enumerate(scores.values()):
             axes.plot([place - 0.25, place + 0.25], [np.mean(values)] * 2, color=ACCENT)
@@ -69,5 +64,3 @@ def write_semantic_scores(path: Path | str, scores: Mapping[str, Sequence[float]
         axes.set_xlim(-0.6, len(scores) - 0.2)
         axes.set_ylim(0, 1.1 * max(map(max, scores.values())) or 1)
         axes.set_ylabel("mIoU, a point per seed")
-        with atomic_path(path) as part:
-            figure.savefig(part, format="png")

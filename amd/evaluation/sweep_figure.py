@@ -4,21 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from amd.data.benchmarks import davis
 from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
 from amd.data.benchmarks.sequences import BenchmarkFrame
 from amd.data.images import read_image, read_labels, read_mask
 from amd.draw.colours import segment_colour
-from amd.draw.plots import INK, STYLE
+from amd.draw.plots import printed
 from amd.draw.sheet import write_sheet
-from amd.runtime.files import atomic_path
 
-PRINT = {name: "black" for name, value in STYLE.items() if value == INK}
 CURVES = {"label_free_J": ("label-free", "#3b82c4", "-"), "oracle_J": ("oracle", "#8a8a8a", "--")}
 PICTURED = 6  # videos
 OPACITY = 0.5  # of the segments' colours
@@ -27,8 +23,7 @@ OPACITY = 0.5  # of the segments' colours
 def write_sweep_curve(path: Path | str, numbers: Mapping[int, Mapping[str, float]]) -> None:
     """A PNG: J, label-free and of the best segment, by the number of segments."""
     segments = sorted(numbers)
-    with matplotlib.rc_context(STYLE | PRINT):
-        figure = Figure((4, 2.8), layout="constrained", dpi=150)
+    with printed(path, 4, 2.8) as figure:
         axes = figure.subplots()
         for key, (name, colour, line) in CURVES.items():
             values = [numbers[c][key] for c in segments]
@@ -39,8 +34,6 @@ def write_sweep_curve(path: Path | str, numbers: Mapping[int, Mapping[str, float
         axes.set_xlabel("segments c")
         axes.set_ylabel("J, mean over sequences")
         axes.legend(frameon=False, fontsize=8)
-        with atomic_path(path) as part:
-            figure.savefig(part, format="png")
 
 
 def write_sweep_masks(path: Path | str, videos: Sequence[davis.Sequence], predictions: Mapping[int, Path]) -> None:

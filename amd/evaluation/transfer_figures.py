@@ -5,18 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from amd.config import Transfer
 from amd.draw.colours import flow_colours, grey
 from amd.draw.overlay import draw_mask
-from amd.draw.plots import ACCENT, INK, STYLE
+from amd.draw.plots import ACCENT, printed
 from amd.draw.sheet import write_sheet
 from amd.evaluation.transfer_videos import DescribedSequence
-from amd.runtime.files import atomic_path
 from amd.transfer.frame import FrameFeatures
 from amd.transfer.grid_graph import grid_edges
 from amd.transfer.saliency import region_flow
@@ -27,7 +24,6 @@ from amd.transfer.video import choose_foreground
 STEPS = ("frame", "embedding, PCA", "edges", "regions, seeds", "region motion", "motion saliency", "first foreground")
 FOREGROUND, BACKGROUND, OTHER = (255, 0, 255), (40, 90, 255), (255, 255, 255)  # of seeds
 WIDTH = 480  # pixels that grids are drawn at: a seed is to be seen
-PRINT = {name: "black" for name, value in STYLE.items() if value == INK}
 ORANGE = "#d98324"
 
 
@@ -48,7 +44,8 @@ def picture_frame(video: DescribedSequence, number: int, mask: np.ndarray, setti
         grey(seeds.saliency[seeds.regions]),
         _first_foreground(frame, video, number, chosen),
     ]
-    shown = [_enlarged(picture, frame.image.shape) for picture in pictures]
+    size = WIDTH, round(WIDTH * frame.image.shape[0] / frame.image.shape[1])  # the frame's proportions
+    shown = [cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST) for picture in pictures]
     if chosen is not None:
         shown[2] = _with_seeds(shown[2], frame, video, number, int(chosen[number]), settings)
     return [frame.image, *shown, draw_mask(frame.image, mask)]
@@ -74,12 +71,9 @@ def write_experiment_figure(path: Path | str, reports: Mapping[str, Mapping[str,
         if name in reports
         for draw in draws
     ]
-    with matplotlib.rc_context(STYLE | PRINT):
-        figure = Figure((3.2 * len(panels), 2.6), layout="constrained", dpi=150)
+    with printed(path, 3.2 * len(panels), 2.6) as figure:
         for axes, (draw, mean) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             draw(axes, mean)
-        with atomic_path(path) as part:
-            figure.savefig(part, format="png")
 
 
 def _motion(frame: FrameFeatures, seeds: FrameSeeds) -> np.ndarray:
@@ -123,11 +117,6 @@ def _with_seeds(
 def _region_colours(regions: np.ndarray) -> np.ndarray:
     """A colour per region, told apart from its neighbours by chance."""
     return np.random.default_rng(0).integers(0, 256, (int(regions.max()) + 1, 3), np.uint8)[regions]
-
-
-def _enlarged(picture: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """A grid at the frame's proportions, WIDTH across."""
-    return cv2.resize(picture, (WIDTH, round(WIDTH * size[0] / size[1])), interpolation=cv2.INTER_NEAREST)
 
 
 def _intervals(axes: Axes, mean: Mapping[str, Mapping[str, float]]) -> None:

@@ -59,7 +59,8 @@ def register_embedding(checkpoint: Path, name: str, max_drop: float, run: Run) -
     }
     card = embedding_card(name, info, verdict.reason)
     model_id = log_pyfunc(run, checkpoint, card, info.scores, name, EMBEDDING)
-    log_data(run, *(training_data(root, fingerprint([root, found]), found) for root, found in _sets(info).items()))
+    sets = info.supervision.get("sets", {})  # folders of images, with what was found in each
+    log_data(run, *(training_data(root, fingerprint([root, found]), found) for root, found in sets.items()))
     log_model_metrics(run, model_id, next(iter(info.scores.values())))
     version = create_version(run, name, model_id, tags, card)
     entry, verdict = promote_version(client, version, "the stage embedding_register")
@@ -93,11 +94,6 @@ def _evidence(info: EmbeddingInfo) -> dict[str, str]:
         BENCHMARK_TAG: fingerprint([root, first["images"], first["protocol"]]),
         SUPERVISION_TAG: json.dumps(info.supervision, sort_keys=True),
     }
-
-
-def _sets(info: EmbeddingInfo) -> dict[str, Any]:
-    """The folders of images that it learned from, with what was found in each."""
-    return info.supervision.get("sets", {})
 
 
 def _supervision(supervision: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 
 from amd.runtime.files import file_lock
-from amd.runtime.processes import dvc_process, identity
+from amd.runtime.processes import dvc_process, environment, identity
 
 PIPELINE_VARIABLE = "AMD_RUN_ID"
 STAGE_VARIABLE = "AMD_STAGE"  # tells a child process in which stage it works
@@ -41,22 +41,19 @@ def logged(stage: str, run: str | None = None, again: str = "dvc repro", **field
     `run` names the run where it is not known yet (see run_id). An error that leaves the body is logged, and gets a
     note that says where the log is and that the command `again` goes on.
     """
-    outer = {name: os.environ.get(name) for name in (PIPELINE_VARIABLE, STAGE_VARIABLE)}
-    _set_environment({PIPELINE_VARIABLE: run or run_id(), STAGE_VARIABLE: stage})
     started = time.monotonic()
-    try:
-        event("start", **fields)
-        yield
-        event("end", seconds=round(time.monotonic() - started, 3))
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) or getattr(error, "code", None) == INTERRUPTED:
-            event("interrupted", "warning", reason=str(error))
-        else:
-            event("failed", "error", reason=str(error), kind=type(error).__name__)
-            error.add_note(f"log: {EVENTS} (run {run_id()}); continue with: {again}")
-        raise
-    finally:
-        _set_environment(outer)
+    with environment(**{PIPELINE_VARIABLE: run or run_id(), STAGE_VARIABLE: stage}):
+        try:
+            event("start", **fields)
+            yield
+            event("end", seconds=round(time.monotonic() - started, 3))
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or getattr(error, "code", None) == INTERRUPTED:
+                event("interrupted", "warning", reason=str(error))
+            else:
+                event("failed", "error", reason=str(error), kind=type(error).__name__)
+                error.add_note(f"log: {EVENTS} (run {run_id()}); continue with: {again}")
+            raise
 
 
 def event(name: str, level: str = "info", **fields: Any) -> None:
@@ -118,11 +115,3 @@ class _EventFile(RotatingFileHandler):
 # Made by hand: a library that configures logging would disable a logger of logging.getLogger.
 _LOGGER = logging.Logger("amd.events", logging.DEBUG)
 _LOGGER.addHandler(_EventFile())
-
-
-def _set_environment(values: dict[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value

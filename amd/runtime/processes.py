@@ -36,6 +36,21 @@ LIFELINE = 'exec 3<&0; (cat <&3; kill 0) >/dev/null 2>&1 & exec "$@" </dev/null 
 
 
 @contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Variables of this process and of those it starts, for the body alone."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
 def program_group(command: Sequence[str], grace_s: float, **options: Any) -> Iterator[subprocess.Popen]:
     """Start `command` (`options` as for Popen) in a process group of its own, which ends with the body.
 

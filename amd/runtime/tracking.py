@@ -29,7 +29,7 @@ from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path, file_lock
 from amd.runtime.lineage import SHORT, git_tags, source_tags, version_tags
 from amd.runtime.logs import run_id
-from amd.runtime.processes import identity, is_alive, is_of_this_machine
+from amd.runtime.processes import environment, identity, is_alive, is_of_this_machine
 from amd.runtime.store import (
     EXPERIMENT,
     VARIABLE,
@@ -136,15 +136,8 @@ def as_default(client: MlflowClient) -> Iterator[None]:
 
     Its default is the folder's database with a percent-encoded path, which is another folder where that has a blank.
     """
-    outer = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = client.tracking_uri
-    try:
+    with environment(**{VARIABLE: client.tracking_uri}):
         yield
-    finally:
-        if outer is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = outer
 
 
 def _require_new(database: Path) -> None:
@@ -211,16 +204,8 @@ def nested_run(client: MlflowClient, parent: str, name: str) -> Iterator[Run]:
     with store_errors(client.tracking_uri):
         created = client.create_run(_experiment(client), tags={MLFLOW_PARENT_RUN_ID: parent, **_owner()}, run_name=name)
         run = Run(client, created.info.run_id)
-        outer = os.environ.get(RUN_VARIABLE)
-        os.environ[RUN_VARIABLE] = run.id
-        try:
-            with _ending(client, run.id):
-                yield run
-        finally:
-            if outer is None:
-                os.environ.pop(RUN_VARIABLE, None)
-            else:
-                os.environ[RUN_VARIABLE] = outer
+        with environment(**{RUN_VARIABLE: run.id}), _ending(client, run.id):
+            yield run
 
 
 def end_abandoned(client: MlflowClient) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from filelock import FileLock, lock_descriptor
+from filelock import lock_descriptor
 
 from amd.data.video.sources import video_id
 from amd.runtime.errors import UserError
@@ -61,7 +61,7 @@ def open_jobs(inbox: Path, settle_s: float) -> Iterator[list[Job]]:
         _make_folder(inbox / name)
         _require_own(inbox / name)
     with ExitStack() as locks:
-        with _claiming(inbox):  # one run at a time: no other sees a job between its claim and its lock
+        with file_lock(inbox / WORKING / ".lock"):  # no other run sees a job between its claim and its lock
             begun = (_resume(folder, locks) for folder in _folders(inbox / WORKING))
             new = (_claim(inbox, path, locks) for path in _settled(inbox, settle_s))
             jobs = list(islice(filter(None, chain(begun, new)), AT_ONCE))
@@ -90,10 +90,6 @@ def _require_own(folder: Path) -> None:
     """What lies in the parts is believed: a claim says which file to read."""
     if folder.stat().st_uid != os.geteuid():
         raise UserError(f"{folder}: another user's folder where the inbox needs one of its own; remove it")
-
-
-def _claiming(inbox: Path) -> FileLock:
-    return file_lock(inbox / WORKING / ".lock")
 
 
 def _settled(inbox: Path, settle_s: float) -> list[Path]:

@@ -9,7 +9,7 @@ import signal
 from contextlib import closing
 from pathlib import Path
 
-from amd.config import DEFAULT_PATH, Inbox, load_params
+from amd.config import DEFAULT_PATH, load_params
 from amd.data.images import write_image
 from amd.data.video.decode import Source, read_frames
 from amd.data.video.limits import refuse_video
@@ -37,17 +37,13 @@ def main() -> None:
     try:
         segment_inputs([options.video], options.out, options.model, adapt=options.adapt or None, overlay=True)
     except UserError as error:
-        raise UserError(_reason(str(error), options.video, limits)) from None
+        own = str(error).removeprefix(f"1 of 1 inputs failed: {options.video.name}: ")
+        raise UserError(memory_reason(own, limits)) from None
     (row,) = read_json(options.out / SUMMARY)["inputs"]
     (overlay,) = options.out.glob("*/overlay.mp4")
     with closing(read_frames(Source("overlay", overlay), SHEET_SHORT_EDGE)) as frames:
         sheet = contact_sheet(((frame.image, frame.timestamp) for frame in frames), row["frames"])
     write_image(options.out / SHEET, sheet)
-
-
-def _reason(message: str, video: Path, limits: Inbox) -> str:
-    """The end of segment_inputs as what is to be said of its one input."""
-    return memory_reason(message.removeprefix(f"1 of 1 inputs failed: {video.name}: "), limits)
 
 
 def _options() -> argparse.Namespace:

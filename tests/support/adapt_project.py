@@ -3,20 +3,20 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
-import torch
-from projects import REPOSITORY
-from ruamel.yaml import YAML
+from checkpoints import save_amd
+from projects import REPOSITORY, change_params, write_params
+from waiting import wait_for
 
 from amd.config import load_params
 from amd.data.synthetic.clips import make_corpus
-from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
 from stages.receipts import ADAPTED
 
 CLIPS = ("clip-0000", "clip-0001", "clip-0002")
@@ -25,17 +25,11 @@ ADAPT = {"iterations": 0, "batch_size": 1, "workers": 2, "threads": 1, "retries"
 
 def make_project(project: Path) -> Path:
     """A project with three held-out clips of four frames and a small untrained checkpoint."""
-    yaml = YAML()
-    tree = yaml.load(REPOSITORY / "params.yaml")
-    tree["corpus"].update(train_clips=1, heldout_clips=3, frames=4, width=64, height=48, workers=1)
-    tree["adapt"].update(ADAPT)
-    tree["fused"].update(iterations=1, frames=4)
-    yaml.dump(tree, project / "params.yaml")
+    corpus = {"train_clips": 1, "heldout_clips": 3, "frames": 4, "width": 64, "height": 48, "workers": 1}
+    changes = {"corpus": corpus, "adapt": ADAPT, "fused": {"iterations": 1, "frames": 4}}
+    write_params(project / "params.yaml", changes)
     make_corpus(project / "data/corpus", load_params(project / "params.yaml").corpus)
-    torch.manual_seed(0)
-    architecture = Architecture("small", 3, 4, 0.1, "small", 64, 64)
-    info = ModelInfo(architecture, object_segment=1, short_edge=48)
-    save_checkpoint(project / "models/amd.safetensors", AMD(architecture), info)
+    save_amd(project / "models/amd.safetensors")
     return project
 
 
@@ -51,10 +45,7 @@ def copy_project(original: Path, folder: Path, monkeypatch) -> Path:
 
 def change(section: str, **values: object) -> None:
     """Change params.yaml of the current folder."""
-    yaml = YAML()
-    tree = yaml.load(Path("params.yaml"))
-    tree[section].update(values)
-    yaml.dump(tree, Path("params.yaml"))
+    change_params(Path("params.yaml"), **{section: values})
 
 
 def list_clips(*names: str) -> None:
@@ -105,6 +96,19 @@ def runs_a_video(process: psutil.Process, project: Path) -> bool:
 
 def is_forked(process: psutil.Process | None) -> bool:
     return process is not None and "amd.runtime.zygote" in process.cmdline()
+
+
+@contextmanager
+def working_stage() -> Iterator[subprocess.Popen]:
+    """The stage `adapt` as DVC runs it, while two of its videos are being worked on."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    words = [sys.executable, "-m", "flows.adapt"]
+    stage = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        wait_for(lambda: len(runs("RUNNING")) == 4, 180)  # the pipeline, the stage, and two videos
+        yield stage
+    finally:
+        stage.kill()
 
 
 @contextmanager

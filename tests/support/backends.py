@@ -85,7 +85,7 @@ def seaweed(folder: Path) -> Iterator[S3]:
     command = [program, "server", "-s3", *(f"-{name}={value}" for name, value in options.items())]
     store = S3(f"http://{HOST}:{ports['s3.port']}")
     with _server(command, folder, signal.SIGKILL):  # it would take half a minute to say goodbye to itself
-        wait_for(lambda: _answers(store.url), 120)
+        wait_for(lambda: answers(store.url), 120)
         wait_for(lambda: _made(store), 120)
         yield store
 
@@ -151,7 +151,8 @@ def _server(command: list[str], folder: Path, ending: signal.Signals, **options:
             process.wait()
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a server says anything at an address."""
     try:
         urllib.request.urlopen(url, timeout=5)
     except urllib.error.HTTPError:  # no key was given

@@ -67,11 +67,13 @@ def encode(
     return path
 
 
-def encode_images(path: Path, images: Sequence[np.ndarray], fps: int = 25) -> Path:
-    """Images uint8 H,W,3 as an H.264 clip of high quality; its path."""
+def encode_images(
+    path: Path, images: Sequence[np.ndarray], fps: int = 25, pixels: str = "yuv444p", **options: str
+) -> Path:
+    """Images uint8 H,W,3 as an H.264 clip, of high quality where no `options` say another; its path."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "12"})
-        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], "yuv444p"
+        stream = container.add_stream("libx264", rate=fps, options=options or {"crf": "12"})
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], pixels
         for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))

@@ -1,6 +1,7 @@
 """Small copies of benchmarks in their original layouts, for the tests of the readers and of doctor."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,20 @@ def save(path: Path, pixels: np.ndarray | None = None, **options: object) -> Non
 
 def grey(mask: np.ndarray) -> np.ndarray:
     return mask * np.uint8(255)
+
+
+def write_davis(
+    root: Path,
+    name: str,
+    frames: Iterable[tuple[np.ndarray | None, np.ndarray]],
+    suffix: str = "jpg",
+    **options: object,
+) -> Path:
+    """A sequence in the layout of DAVIS 2016: images uint8 H,W,3 (None: black ones) and their masks bool H,W."""
+    for number, (image, truth) in enumerate(frames):
+        save(root / f"JPEGImages/480p/{name}/{number:05d}.{suffix}", image, **options)
+        save(root / f"Annotations/480p/{name}/{number:05d}.png", grey(truth))
+    return root
 
 
 def write_segtrack(root: Path) -> Path:

@@ -6,10 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from amd.config import Shard
 from amd.data.synthetic.clips import encode
 from amd.data.tables import MANIFEST
 
 HEIGHT, WIDTH, FRAMES = 120, 160, 10
+EVERY_PAIR = Shard(
+    fps=None, short_edge=None, gap=1, quality=95, pairs_per_shard=4, min_change=0.0, max_change=255.0, workers=1
+)
 
 
 def texture(seed: int, height: int, width: int) -> np.ndarray:
@@ -27,12 +31,18 @@ def scene(seed: int, speed: int, frames: int = FRAMES) -> np.ndarray:
     return made
 
 
+def row(path: Path, frames: int, **facts: object) -> dict:
+    """An accepted row of the manifest of a video file."""
+    accepted = {
+        "video_id": path.stem, "path": str(path), "kind": "video", "decoder": "decord",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size, "frames": frames,
+        "status": "accepted", "reason": "",
+    }  # fmt: skip
+    return dict.fromkeys(MANIFEST.names) | accepted | facts
+
+
 def clip(folder: Path, name: str, frames: np.ndarray) -> dict:
+    """Frames uint8 T,H,W,3 as folder/<name>.mp4; its row."""
     path = folder / f"{name}.mp4"
     encode(path, frames, 24.0)
-    facts = {
-        "video_id": name, "path": str(path), "kind": "video", "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "bytes": path.stat().st_size, "frames": len(frames), "width": WIDTH, "height": HEIGHT, "fps": 24.0,
-        "decoder": "decord", "status": "accepted", "reason": "",
-    }  # fmt: skip
-    return dict.fromkeys(MANIFEST.names) | facts
+    return row(path, len(frames), width=frames.shape[2], height=frames.shape[1], fps=24.0)

@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints import save_amd
 from PIL import Image
 
 from amd.config import Register
-from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.inference import object_mask, soft_masks
 from amd.models.loading import open_model
 from amd.registry import register
@@ -24,10 +23,7 @@ PARAMS = {"data": {"videos": "holiday/clips"}, "pretrain": {"seed": 0, "iteratio
 
 def make_checkpoint(path: Path, seed: int, object_segment: int | None = OBJECT, params: dict = PARAMS) -> Path:
     """A random network whose object mask is neither empty nor full on the test's images."""
-    torch.manual_seed(seed)
-    model = AMD(Architecture("small", 5, 4, 0.1, "small", 128, 128)).eval()
-    save_checkpoint(path, model, ModelInfo(model.architecture, object_segment, SHORT_EDGE, params=params))
-    return path
+    return save_amd(path, 5, object_segment, SHORT_EDGE, seed, motion=128, params=params)
 
 
 def scores(image: float, adapted: float, names: tuple[str, ...] = ("bear", "dog")) -> dict:

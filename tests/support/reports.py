@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import torch
+from checkpoints import save_amd
+from layouts import write_davis
 from PIL import Image
 from projects import REPOSITORY
 
@@ -19,8 +20,6 @@ from amd.evaluation.published import published_vos
 from amd.evaluation.robustness import MEASURES
 from amd.evaluation.robustness import PUBLISHED as PUBLISHED_ROBUSTNESS
 from amd.evaluation.vos import score_baselines, score_run
-from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.runtime.files import write_json
 
 HEIGHT, WIDTH, SIDE = 48, 64, 10
@@ -52,11 +51,8 @@ def square(left: int) -> np.ndarray:
 def write_benchmark(root: Path) -> None:
     rng = np.random.default_rng(0)
     for name in SHIFTS["image"]:
-        (root / "JPEGImages/480p" / name).mkdir(parents=True)
-        for number in range(6):
-            image = rng.integers(60, 120, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-            Image.fromarray(image).save(root / f"JPEGImages/480p/{name}/{number:05d}.jpg")
-            write_mask(root / f"Annotations/480p/{name}/{number:05d}.png", square(20 + number))
+        images = (rng.integers(60, 120, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(6))
+        write_davis(root, name, ((image, square(20 + number)) for number, image in enumerate(images)))
 
 
 def write_predictions(folder: Path, shifts: dict[str, list[int]]) -> None:
@@ -119,9 +115,7 @@ def write_project(root: Path) -> None:
     write_table(root / "data/manifest.parquet", MANIFEST, inputs)
     pairs = {"video_id": "a", "pairs": 1234, "dropped_still": 7, "dropped_cut": 3, "median_change": 2.0}
     write_table(root / "data/shards/pairs.parquet", PAIRS, [pairs])
-    architecture = Architecture("small", 5, 4, 0.1, "small", 128, 128)
-    torch.manual_seed(0)
-    save_checkpoint(root / "models/amd.safetensors", AMD(architecture), ModelInfo(architecture, 2, 32))
+    save_amd(root / "models/amd.safetensors", 5, 2, 32, motion=128)
     text = re.sub(r"benchmark: \S+", "benchmark: davis2016", (REPOSITORY / "params.yaml").read_text())
     (root / "params.yaml").write_text(re.sub(r"benchmark_root: \S+", "benchmark_root: heldout", text))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from layouts import write_davis
 
 from amd.data.benchmarks.davis import Sequence, davis2016
 from amd.data.benchmarks.predictions import prediction_path
@@ -23,11 +23,9 @@ def square(left: int) -> np.ndarray:
 
 def moving_squares(root: Path) -> list[Sequence]:
     """DAVIS with two sequences under `root`, the object moving one pixel a frame from column 5 on."""
+    black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for name, length in LENGTHS.items():
-        (root / "JPEGImages/480p" / name).mkdir(parents=True)
-        for number in range(length):
-            Image.new("RGB", (WIDTH, HEIGHT)).save(root / f"JPEGImages/480p/{name}/{number:05d}.jpg")
-            write_mask(root / f"Annotations/480p/{name}/{number:05d}.png", square(5 + number))
+        write_davis(root, name, ((black, square(5 + number)) for number in range(length)))
     return davis2016(root)
 
 

@@ -1,11 +1,14 @@
 """Training programs as users run them: `python -m amd.training TASK`, by torchrun where there are several processes."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from projects import REPOSITORY
+from waiting import wait_for
 
 from amd.runtime.files import read_json
 
@@ -32,3 +35,15 @@ def run(task: str, params: Path, out: Path, *more: str, processes: int = 1) -> d
     result = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return read_json(out / "history.json")
+
+
+def kill(task: str, params: Path, out: Path, *more: str, when: Callable[[Path], bool] = Path.exists) -> None:
+    """Start a training, and kill it with all its processes when its state file is so; no model is there then."""
+    out.mkdir(exist_ok=True)
+    words, state = command(task, params, out, *more), out / "state.safetensors"
+    process = subprocess.Popen(words, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: when(state) or process.poll() is not None, 200)
+    assert process.poll() is None, "the training ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "model.safetensors").exists()

@@ -60,7 +60,8 @@ def voc2012(
     names = (root / lists).read_text(encoding="utf-8", errors="replace").split()
     if not names:
         raise UserError(f"{root / lists}: lists no image; complete the copy")
-    frames = [_voc_frame(root, root / lists, labels, name, report) for name in names]
+    place = lambda name: (root / "JPEGImages" / f"{name}.jpg", root / labels / f"{name}.png")
+    frames = [listed_image(name, root / lists, *place(name), report) for name in names]
     return [frame for frame in frames if frame is not None]
 
 
@@ -82,14 +83,13 @@ def _paired(root: Path, title: str, images_part: Path, masks_part: Path, report:
     return [BenchmarkFrame(stem, images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
 
 
-def _voc_frame(root: Path, lists: Path, labels: Path, name: str, report: Report) -> BenchmarkFrame | None:
+def listed_image(name: str, listed: Path, image: Path, truth: Path, report: Report) -> BenchmarkFrame | None:
+    """An image that the file `listed` names; reports a name that is none and a file that is not there (None)."""
     if not is_plain_name(name):
-        report(f"{lists}: {name[:80]!r} is no name of an image")
+        report(f"{listed}: {name[:80]!r} is no name of an image")
         return None
-    image = root / "JPEGImages" / f"{name}.jpg"
-    truth = root / labels / f"{name}.png"
     for path in (image, truth):
         if not path.is_file():
-            report(f"{path}: listed in {lists}, but not there; complete the copy")
+            report(f"{path}: listed in {listed}, but not there; complete the copy")
             return None
     return BenchmarkFrame(name, image, truth)

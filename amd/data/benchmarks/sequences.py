@@ -125,7 +125,8 @@ def is_plain_name(name: str) -> bool:
 def require_layout(root: Path, title: str, parts: tuple[Path, ...], advice: str) -> None:
     """UserError unless the folder `root` has all `parts`; names the right folder when it is near."""
     if not is_folder(root):
-        raise UserError(f"{root}: no such folder; give the one that holds {' and '.join(_tops(parts))}")
+        tops = dict.fromkeys(part.parts[0] for part in parts)
+        raise UserError(f"{root}: no such folder; give the one that holds {' and '.join(tops)}")
     for part in parts:
         if not _exists(root / part):
             raise UserError(f"{root}: not {title}, {part} is missing; {_hint(root, parts) or advice}")
@@ -142,10 +143,6 @@ def _hint(root: Path, parts: tuple[Path, ...]) -> str | None:
         if all(_exists(folder / part) for part in parts):
             return f"did you mean {folder}?"
     return None
-
-
-def _tops(parts: tuple[Path, ...]) -> list[str]:
-    return list(dict.fromkeys(part.parts[0] for part in parts))
 
 
 def _exists(path: Path) -> bool:

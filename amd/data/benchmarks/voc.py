@@ -20,13 +20,12 @@ from typing import cast
 import numpy as np
 from scipy.io import loadmat
 
-from amd.data.benchmarks.image_sets import VOC_LABELS, VOC_LISTS, voc2012
+from amd.data.benchmarks.image_sets import VOC_LABELS, VOC_LISTS, listed_image, voc2012
 from amd.data.benchmarks.instances import VOID
 from amd.data.benchmarks.sequences import (
     BenchmarkFrame,
     Report,
     is_folder,
-    is_plain_name,
     refuse,
     require_layout,
 )
@@ -47,7 +46,7 @@ def training_images(root: Path | str, sbd: Path | str | None = None, report: Rep
     if sbd is not None:
         own = voc2012(root, "train", report)
         taken = {frame.name for frame in (*own, *voc2012(root, "val"))}
-        return own + [frame for frame in _sbd(Path(sbd)) if frame.name not in taken]
+        return own + [frame for frame in _sbd(Path(sbd), report) if frame.name not in taken]
     for split in MERGED_LISTS:
         if (root / VOC_LISTS / f"{split}.txt").is_file():
             labels = MERGED_LABELS if is_folder(root / MERGED_LABELS) else VOC_LABELS
@@ -78,23 +77,15 @@ def read_classes(frame: BenchmarkFrame, classes: int) -> np.ndarray:
     return labels
 
 
-def _sbd(root: Path) -> list[BenchmarkFrame]:
+def _sbd(root: Path, report: Report) -> list[BenchmarkFrame]:
     """The images of both of SBD's lists, each once."""
     lists = (Path("train.txt"), Path("val.txt"))
     parts = (Path("img"), Path("cls"), *lists)
     require_layout(root, "SBD", parts, "give benchmark_RELEASE/dataset as downloaded")
     names = {name: path for path in lists for name in (root / path).read_text(errors="replace").split()}
-    return [_sbd_frame(root, name, root / path) for name, path in names.items()]
-
-
-def _sbd_frame(root: Path, name: str, listed: Path) -> BenchmarkFrame:
-    if not is_plain_name(name):
-        raise UserError(f"{listed}: {name[:80]!r} is no name of an image")
-    image, truth = root / "img" / f"{name}.jpg", root / "cls" / f"{name}.mat"
-    for path in (image, truth):
-        if not path.is_file():
-            raise UserError(f"{path}: listed in {listed}, but not there; complete the copy")
-    return BenchmarkFrame(name, image, truth)
+    place = lambda name: (root / "img" / f"{name}.jpg", root / "cls" / f"{name}.mat")
+    frames = (listed_image(name, root / path, *place(name), report) for name, path in names.items())
+    return [frame for frame in frames if frame is not None]
 
 
 def _read_mat(path: Path) -> np.ndarray:

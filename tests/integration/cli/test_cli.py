@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from checkpoints import save_amd
 from clips import encode
+from layouts import write_davis
 from PIL import Image
 from projects import REPOSITORY
 
@@ -26,10 +27,6 @@ from amd.cli.arguments import Command, Parser, add_commands
 from amd.cli.program import COMMANDS
 from amd.config import load_params
 from amd.config.profiles import PROFILES, load_profile, profile_text
-from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
-
-SMALL = Architecture("small", 5, 4, 0.1, "small", 64, 64)
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +39,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "small.safetensors"
-    save_checkpoint(path, AMD(SMALL), ModelInfo(SMALL, object_segment=2, short_edge=32))
-    return path
+    return save_amd(tmp_path_factory.mktemp("model") / "small.safetensors", 5, 2, 32)
 
 
 def fails(capsys: pytest.CaptureFixture, *arguments: object) -> str:
@@ -62,16 +56,11 @@ def fails(capsys: pytest.CaptureFixture, *arguments: object) -> str:
     return lines[0]
 
 
-def davis(root: Path, frames: int = 4) -> Path:
+def davis(root: Path) -> Path:
     """A sequence in DAVIS's layout whose object is the left half."""
-    truth = np.zeros((48, 64), np.uint8)
-    truth[:, :32] = 255
-    for part, image in (("JPEGImages", np.zeros((48, 64, 3), np.uint8)), ("Annotations", truth)):
-        folder = root / part / "480p" / "bear"
-        folder.mkdir(parents=True)
-        for number in range(frames):
-            Image.fromarray(image).save(folder / f"{number:05d}.png")
-    return root
+    truth = np.zeros((48, 64), bool)
+    truth[:, :32] = True
+    return write_davis(root, "bear", [(np.zeros((48, 64, 3), np.uint8), truth)] * 4, "png")
 
 
 def test_help_is_the_manual_and_loads_nothing_heavy() -> None:
@@ -244,6 +233,8 @@ def test_doctor_prints_for_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not re.search(r"^#|\||\\\\|---|^- ", printed, re.MULTILINE)
     assert re.search(r"^  my_videos/empty_\[1\]\.mp4 +an empty file$", printed, re.MULTILINE)
     assert "left out 1 file of other formats: photo.heic" in printed
+    assert "2: 1 accepted, 1 rejected" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["my_videos"]  # nothing was written
     (heads,) = [line for line in printed.splitlines() if "promised" in line]
     (row,) = [line for line in printed.splitlines() if line.strip().startswith("good_one")]
     assert row.index("96x72") == heads.index("size")
@@ -274,29 +265,13 @@ def test_score_blames_the_file_that_is_wrong(wrong: str, tmp_path: Path, capsys:
     assert "64x48" in line
 
 
-def test_score_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    root = davis(tmp_path / "davis")
-    main(f"score --dataset davis2016 --root {root} --predictions {root}/Annotations/480p --json s.json".split())
-    assert re.search(r"mean +1\.000", capsys.readouterr().out)
-    scores = json.loads(Path("s.json").read_text())
-    assert scores["mean"]["J"]["mean"] == scores["sequences"]["bear"]["F"]["mean"] == 1.0
-    assert scores["protocol"]["frames_scored"] == 2
-
-
-def test_doctor_examines_paths_and_benchmarks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "videos").mkdir()
-    encode(tmp_path / "videos" / "good.mp4")
-    (tmp_path / "videos" / "empty.mp4").touch()
-    main(["doctor", "videos"])
-    printed = capsys.readouterr().out
-    assert "2: 1 accepted, 1 rejected" in printed
-    assert "an empty file" in printed
+def test_doctor_examines_benchmarks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     main(["doctor", "--dataset", "davis2016", "--root", str(davis(tmp_path / "davis"))])
     printed = capsys.readouterr().out
     assert re.search(r"bear +4 +4 +2 +0 +64x48", printed)
     assert "1 sequences, 4 frames" in printed
     assert "NOT complete" in printed
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["davis", "videos"]  # nothing was written
+    assert [path.name for path in tmp_path.iterdir()] == ["davis"]  # nothing was written
 
 
 def test_the_projects_parameters_are_the_quickstart_profile() -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from moving_scenes import HEIGHT, WIDTH, clip, scene
-from ruamel.yaml import YAML
+from projects import write_params
 
 from amd.cli.program import main
 from amd.config.profiles import profile_text
@@ -32,12 +32,7 @@ def folder(tmp_path_factory) -> Path:
     (folder / "videos").mkdir()
     for seed in (0, 4):
         clip(folder / "videos", f"clip{seed}", scene(seed, 3))
-    yaml = YAML()
-    tree = yaml.load(profile_text("own"))
-    for section, values in TINY.items():
-        tree[section] |= values
-    with (folder / "tiny.yaml").open("w") as file:
-        yaml.dump(tree, file)
+    write_params(folder / "tiny.yaml", TINY, base=profile_text("own"))
     main(["train", str(folder / "videos"), "--out", str(folder / "out"), "--params", str(folder / "tiny.yaml")])
     return folder
 

@@ -10,16 +10,16 @@ import sys
 import time
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from clips import encode, encode_sound, numbered_picture, with_blank_samples
+from clips import encode, encode_images, encode_sound, numbered_picture
+from moving_scenes import EVERY_PAIR
 from PIL import Image
 from privileges import permission_bits_bind
 from projects import REPOSITORY
-from waiting import wait_for
+from waiting import ended, wait_for
 
-from amd.config import Ingest, Shard, load_params
+from amd.config import Ingest, load_params
 from amd.data.ingest.examine import Limits, examine
 from amd.data.ingest.manifest import ingest
 from amd.data.ingest.report import validation_report
@@ -30,16 +30,7 @@ from stages import ingest as stage
 from stages import run_stage
 
 INGEST = Ingest(workers=2, max_pixels=1_000_000, max_hours=0.01)  # 36 seconds
-SHARD = Shard(
-    fps=None,
-    short_edge=64,
-    gap=1,
-    quality=90,
-    pairs_per_shard=8,
-    min_change=0.3,
-    max_change=40.0,
-    workers=1,
-)
+SHARD = EVERY_PAIR.model_copy(update={"short_edge": 64, "min_change": 0.3, "max_change": 40.0})
 LIMITS = Limits.of(INGEST, SHARD)
 
 
@@ -48,18 +39,6 @@ def save_frames(folder: Path, count: int, size: tuple[int, int] = (96, 72), firs
     for number in range(first, first + count):
         Image.fromarray(numbered_picture(number, *size)).save(folder / f"{number}.png")
     return folder
-
-
-def encode_pictures(path: Path, pictures: list[np.ndarray]) -> Path:
-    """Write a lossless-enough clip of given pictures."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"qp": "0", "g": "1"})
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
 
 
 def make_inputs(root: Path) -> None:
@@ -179,14 +158,6 @@ def test_rows_fit_the_table(rows, tmp_path):
     assert read_table(tmp_path / "manifest.parquet", MANIFEST) == list(rows.values())
 
 
-def test_corrupt_tail_is_accepted_and_read_by_the_decoder_that_repeats(tmp_path):
-    whole = encode(tmp_path / "whole.mp4", frames=50, options={"g": "50", "bf": "0"})
-    row = examine(Source("clip", with_blank_samples(whole, range(28, 50), tmp_path / "clip.mp4")), LIMITS)
-    assert (row["status"], row["frames"], row["frames_promised"]) == ("accepted", 28, 50)
-    assert row["reason"].startswith("corrupt tail: 28 of 50 frames decode")
-    assert row["decoder"] == "pyav"
-
-
 def test_damage_between_good_frames_is_told(shared_data):
     row = examine(Source("clip", shared_data / "odd_videos/corrupted.mp4"), LIMITS)
     assert (row["status"], row["frames"], row["frames_promised"]) == ("accepted", 49, 50)
@@ -209,10 +180,10 @@ def test_real_videos(shared_data):
 def test_still_pairs_and_cuts_are_counted(tmp_path):
     dark, bright = np.full((72, 96, 3), 30, np.uint8), np.full((72, 96, 3), 220, np.uint8)
     ramp = [np.full((72, 96, 3), level, np.uint8) for level in (220, 210, 200, 190)]
-    path = encode_pictures(tmp_path / "clip.mp4", [dark, dark, dark, bright, *ramp[1:]])
+    path = encode_images(tmp_path / "clip.mp4", [dark, dark, dark, bright, *ramp[1:]], pixels="yuv420p", qp="0", g="1")
     row = examine(Source("clip", path), LIMITS)
     assert (row["frames"], row["still_pairs"], row["cuts"], row["reason"]) == (7, 2, 1, "")
-    path = encode_pictures(tmp_path / "still.mp4", [dark] * 5)
+    path = encode_images(tmp_path / "still.mp4", [dark] * 5, pixels="yuv420p", qp="0", g="1")
     row = examine(Source("still", path), LIMITS)
     assert (row["status"], row["still_pairs"]) == ("accepted", 4)
     assert "still" in row["reason"]
@@ -285,33 +256,22 @@ def test_pool_is_bounded_and_its_processes_are_used_again():
     assert 1 <= len({process for _, process in each_in_pool(report_process, range(12), 2)}) <= 2
 
 
-def nap(folder: str) -> None:
-    Path(folder, str(os.getpid())).touch()
+def nap(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
     time.sleep(60)
 
 
 def test_processes_end_with_a_killed_parent(tmp_path):
     code = "from test_manifest import *; list(each_in_pool(nap, [sys.argv[1]], 1))"
-    script = tmp_path / "parent.py"
+    script, mark = tmp_path / "parent.py", tmp_path / "mark"
     script.write_text(f"import sys\nif __name__ == '__main__':\n    sys.path[:0] = sys.argv[2:]\n    exec({code!r})\n")
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    parent = subprocess.Popen(
-        [sys.executable, script, marks, REPOSITORY / "tests/support", Path(__file__).parent], cwd=REPOSITORY
-    )
-    wait_for(lambda: any(marks.iterdir()), 20)
-    (mark,) = marks.iterdir()
+    words = [sys.executable, script, mark, REPOSITORY / "tests/support", Path(__file__).parent]
+    parent = subprocess.Popen(words, cwd=REPOSITORY)
+    wait_for(lambda: mark.exists() and mark.read_text() != "", 20)
+    assert not ended(mark)
     parent.send_signal(signal.SIGKILL)
     assert parent.wait() == -signal.SIGKILL
-    wait_for(lambda: not is_running(int(mark.name)), 20)
-    assert not is_running(int(mark.name))
-
-
-def is_running(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    wait_for(lambda: ended(mark), 20)
 
 
 def test_report_reads_well(rows, tmp_path):

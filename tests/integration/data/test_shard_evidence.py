@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 import pytest
 import webdataset
-from moving_scenes import FRAMES, HEIGHT, WIDTH, clip, scene, texture
+from moving_scenes import EVERY_PAIR, FRAMES, HEIGHT, WIDTH, clip, scene, texture
 
-from amd.config import Shard
 from amd.data.pairs.evidence import EvidenceJudge, pair_quality
 from amd.data.pairs.read import PairReader, evidence_chances, positions
 from amd.data.pairs.shard import Shard as Pack
@@ -29,7 +28,7 @@ from amd.motion.evidence import motion_evidence
 from amd.motion.source import MotionSource
 from amd.runtime.errors import UserError
 
-SHARD = Shard(fps=None, short_edge=64, gap=1, quality=95, pairs_per_shard=6, min_change=0.0, max_change=40.0, workers=1)
+SHARD = EVERY_PAIR.model_copy(update={"short_edge": 64, "pairs_per_shard": 6, "max_change": 40.0})
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from clips import encode as encode_numbered
+from checkpoints import save_amd
+from commands import refused
 from PIL import Image
 
 from amd.cli.program import main
@@ -17,8 +18,7 @@ from amd.config.profiles import load_profile
 from amd.data.images import read_mask
 from amd.data.synthetic.clips import encode
 from amd.data.video.decode import Source, read_frames
-from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.checkpoint import save_checkpoint
 from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed
 from amd.models.evidence import load_evidence
 from amd.models.loading import open_model
@@ -54,8 +54,7 @@ def save_models(folder: Path) -> None:
     network = EmbeddingNetwork(EmbeddingArchitecture("small", 4, 0.0, ("disc",)))
     params = {"transfer": load_profile("quickstart").transfer.model_dump() | {"seeds": 12}}
     save_checkpoint(folder / "embedding.safetensors", network, EmbeddingInfo(network.architecture, 64, params=params))
-    amd = AMD(Architecture("small", 3, 4, 0.1, "small", 64, 64))
-    save_checkpoint(folder / "amd.safetensors", amd, ModelInfo(amd.architecture, 0))
+    save_amd(folder / "amd.safetensors", object_segment=0)
 
 
 def segment(out: Path, *words: object) -> dict:
@@ -65,14 +64,6 @@ def segment(out: Path, *words: object) -> dict:
 
 def transfer(folder: Path, out: Path, *words: object) -> dict:
     return segment(out, *words, "--method", "transfer", "--model", folder / "embedding.safetensors")
-
-
-def refused(capsys: pytest.CaptureFixture, call, *arguments) -> str:
-    """The one line that a command ends with, its exit status being 2."""
-    with pytest.raises(SystemExit) as end:
-        call(*arguments)
-    assert end.value.code == 2
-    return capsys.readouterr().err.splitlines()[-1]
 
 
 def masks(out: Path) -> list[np.ndarray]:
@@ -117,19 +108,6 @@ def test_without_a_flow_the_cues_are_the_packaged_evidence(folder, tmp_path):
     for ours, theirs in zip(masks(tmp_path), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert (summary["cues"], summary["flow"]) == ("evidence", None)
-
-
-def test_nothing_is_done_twice_and_what_is_missing_is_done_again(folder, tmp_path):
-    transfer(folder, tmp_path, folder / "clip.mp4")
-    files = sorted(next(tmp_path.glob("clip*/masks")).iterdir())
-    before = [path.stat().st_mtime_ns for path in files]
-    contents = masks(tmp_path)
-    transfer(folder, tmp_path, folder / "clip.mp4")
-    assert [path.stat().st_mtime_ns for path in files] == before
-    files[1].unlink()
-    transfer(folder, tmp_path, folder / "clip.mp4")
-    for ours, theirs in zip(masks(tmp_path), contents, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_one_image_and_a_folder_are_inputs_too(folder, tmp_path):
@@ -186,29 +164,3 @@ def test_mistakes_are_one_line(folder, tmp_path, monkeypatch, capsys, words, mes
     monkeypatch.chdir(folder)
     line = refused(capsys, main, ["segment", "clip.mp4", "--out", str(tmp_path / "out"), *words])
     assert message in line
-
-
-def test_a_damaged_video_stops_no_other(folder, tmp_path, capsys):
-    (tmp_path / "broken.mp4").write_bytes((folder / "clip.mp4").read_bytes()[:600])
-    line = refused(capsys, transfer, folder, tmp_path / "out", tmp_path / "broken.mp4", folder / "frames")
-    assert "broken.mp4" in line
-    rows = json.loads((tmp_path / "out/summary.json").read_text())["inputs"]
-    assert sorted(row["failed"] for row in rows) == [False, True]
-
-
-def test_frames_of_two_sizes_are_told(folder, tmp_path, capsys):
-    mixed = tmp_path / "mixed"
-    mixed.mkdir()
-    for number, size in enumerate([(WIDTH, HEIGHT), (WIDTH, HEIGHT), (WIDTH // 2, HEIGHT)]):
-        Image.fromarray(picture(0)).resize(size).save(mixed / f"{number}.png")
-    refused(capsys, transfer, folder, tmp_path / "out", mixed)
-    reason = json.loads((tmp_path / "out/summary.json").read_text())["inputs"][0]["reason"]
-    assert "48x64" in reason
-
-
-def test_a_video_with_a_broken_end_keeps_what_decodes(folder, tmp_path):
-    clip = encode_numbered(tmp_path / "clip.mp4", frames=40, container_options={"movflags": "faststart"})
-    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 4 // 5])
-    row = transfer(folder, tmp_path / "out", clip)["inputs"][0]
-    assert 0 < row["frames"] == len(masks(tmp_path / "out")) < 40
-    assert row["warnings"][0].startswith(("damaged: ", "truncated: "))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from clips import encode_images
 from PIL import Image
-from scenes import FRAMES, HEIGHT, WIDTH, scene, texture
+from scenes import FRAMES, HEIGHT, WIDTH, scene
 
 import amd
 from amd.cli import main

@@ -13,27 +13,26 @@ import av
 import numpy as np
 import pytest
 import torch
+from checkpoints import save_amd
 from clips import (
     cornered_picture,
     corners,
     encode,
-    encode_sizes,
-    numbered_picture,
     read_number,
     with_blank_samples,
 )
+from layouts import write_davis
 from PIL import Image
 
 from amd.config import load_params
-from amd.data.benchmarks.davis import BenchmarkFrame, Sequence
+from amd.data.benchmarks.davis import Sequence, davis2016
 from amd.data.benchmarks.predictions import check_predictions, masks_folder, segments_folder
 from amd.data.images import read_mask
 from amd.data.pairs.select import PairFilter
 from amd.draw.overlay import COLOUR, OPACITY, draw_mask
 from amd.inference.inputs import segment_inputs
 from amd.inference.segmenter import segment_sequence
-from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.amd import AMD
 from amd.models.inference import soft_masks
 from amd.models.loading import open_model
 from amd.runtime.errors import UserError
@@ -42,21 +41,13 @@ from amd.training.adaptation import adapt, sample_pairs
 from amd.training.draws import Clip
 from stages import predict
 
-SMALL = Architecture("small", 5, 4, 0.1, "small", 64, 64)
 SHORT_EDGE = 32
 SEGMENT = 2
 
 
-def make_checkpoint(path: Path, seed: int, object_segment: int | None = SEGMENT) -> Path:
-    torch.manual_seed(seed)
-    model = AMD(SMALL)
-    save_checkpoint(path, model, ModelInfo(SMALL, object_segment, SHORT_EDGE))
-    return path
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("model") / "small.safetensors", seed=0)
+    return save_amd(tmp_path_factory.mktemp("model") / "small.safetensors", 5, SEGMENT, SHORT_EDGE)
 
 
 @pytest.fixture(scope="module")
@@ -106,18 +97,6 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
 
 
-def assert_overlay_shows(shown: list[np.ndarray], numbers: list[int], masks: Path) -> None:
-    """Each frame is the numbered picture with its own mask drawn, and no other."""
-    assert len(shown) == len(numbers)
-    for image, number in zip(shown, numbers, strict=True):
-        mask = pixels(masks / f"{number:06d}.png") == 255
-        distances = [
-            np.abs(draw_mask(numbered_picture(other, 96, 72), mask).astype(float) - image).mean() for other in numbers
-        ]
-        assert numbers[int(np.argmin(distances))] == number
-        assert min(distances) < 12
-
-
 def test_a_video_gets_a_mask_per_frame_at_its_own_size(checkpoint: Path, clip: Path, tmp_path: Path) -> None:
     (row,) = run(clip, checkpoint, tmp_path / "out", soft=True)
     folder = tmp_path / "out" / row["video_id"]
@@ -135,6 +114,8 @@ def test_a_video_gets_a_mask_per_frame_at_its_own_size(checkpoint: Path, clip: P
     assert 0 < row["mean_area"] < 1
     assert row["mean_area"] == pytest.approx(np.mean(areas), abs=1e-6)
     assert (row["frames"], row["width"], row["height"], row["failed"], row["warnings"]) == (12, 96, 72, False, [])
+    summary = read_json(tmp_path / "out/summary.json")
+    assert (summary["model"], summary["object_segment"], summary["adapt"]) == (str(checkpoint), SEGMENT, None)
 
 
 def test_images_and_folders_keep_their_frames_names(checkpoint: Path, tmp_path: Path) -> None:
@@ -155,33 +136,6 @@ def test_frames_of_one_stem_do_not_overwrite_each_other(checkpoint: Path, tmp_pa
     assert sorted(path.name for path in masks.iterdir()) == ["a.bmp.png", "a.png.png"]
 
 
-def test_a_rotated_video_is_segmented_upright(checkpoint: Path, tmp_path: Path) -> None:
-    run(encode(tmp_path / "turned.mp4", frames=3, rotation=90), checkpoint, tmp_path / "out", overlay=True)
-    shown = decoded(only_folder(tmp_path / "out") / "overlay.mp4")
-    assert_overlay_shows(shown, [0, 1, 2], only_folder(tmp_path / "out") / "masks")
-
-
-def test_the_overlay_keeps_times_and_frames(checkpoint: Path, tmp_path: Path) -> None:
-    times = [0, 40, 200, 240, 900]
-    clip = encode(tmp_path / "uneven.mkv", frames=5, times_ms=times)
-    run(clip, checkpoint, tmp_path / "out", overlay=True, segment=0)
-    with av.open(str(only_folder(tmp_path / "out") / "overlay.mp4")) as container:
-        frames = list(container.decode(video=0))
-        assert container.streams.video[0].codec_context.name == "h264"
-    assert [round(frame.time * 1000) for frame in frames] == times
-    shown = [frame.to_ndarray(format="rgb24") for frame in frames]
-    assert_overlay_shows(shown, [0, 1, 2, 3, 4], only_folder(tmp_path / "out") / "masks")
-
-
-def test_the_overlay_of_odd_sizes_and_images(checkpoint: Path, tmp_path: Path) -> None:
-    folder = write_frames(tmp_path / "odd", ["0.png", "1.png"], height=37, width=51)
-    rows = run([folder, folder / "0.png"], checkpoint, tmp_path / "out", overlay=True)
-    assert [image.shape for image in decoded(tmp_path / "out" / rows[0]["video_id"] / "overlay.mp4")] == [
-        (38, 52, 3)
-    ] * 2
-    assert pixels(tmp_path / "out" / rows[1]["video_id"] / "overlay.png").shape == (37, 51, 3)
-
-
 def test_draw_mask_tints_inside_and_leaves_outside() -> None:
     image = np.full((40, 40, 3), 100, np.uint8)
     mask = np.zeros((40, 40), bool)
@@ -198,7 +152,7 @@ def test_draw_mask_tints_inside_and_leaves_outside() -> None:
 def test_without_an_object_segment_nothing_is_done(
     object_segment: int | None, segment: int | None, clip: Path, tmp_path: Path
 ) -> None:
-    model = make_checkpoint(tmp_path / "m.safetensors", 0, object_segment)
+    model = save_amd(tmp_path / "m.safetensors", 5, object_segment)
     with pytest.raises(UserError, match="--segment"):
         run(clip, model, tmp_path / "out", segment=segment)
     assert not (tmp_path / "out").exists()
@@ -275,7 +229,7 @@ def test_masks_of_anything_else_get_a_folder_of_their_own(
     if change == "input":
         encode(Path(video), frames=5)
     elif change == "model":
-        checkpoint = make_checkpoint(tmp_path / "other.safetensors", seed=1)
+        checkpoint = save_amd(tmp_path / "other.safetensors", 5, SEGMENT, SHORT_EDGE, seed=1)
     else:
         options = {change: 3}
     (row,) = [row for row in run(Path(video), checkpoint, tmp_path / "out", **options) if row["video_id"] == "clip-2"]
@@ -392,13 +346,8 @@ def test_still_pairs_and_cuts_are_not_sampled() -> None:
 @pytest.fixture
 def sequence(tmp_path: Path) -> Sequence:
     """Three frames of 64x48 with annotations, in DAVIS's layout under tmp_path."""
-    images = write_frames(tmp_path / "JPEGImages/480p/bear", ["00000.png", "00001.png", "00002.png"])
-    truths = tmp_path / "Annotations/480p/bear"
-    truths.mkdir(parents=True)
-    for path in images.iterdir():
-        Image.fromarray(np.zeros((48, 64), np.uint8)).save(truths / path.name)
-    frames = tuple(BenchmarkFrame(path.stem, path, truths / path.name) for path in sorted(images.iterdir()))
-    return Sequence("bear", frames, "davis2016")
+    nothing = np.zeros((48, 64), bool)
+    return davis2016(write_davis(tmp_path, "bear", [(noise(seed), nothing) for seed in range(3)], "png"))[0]
 
 
 def test_a_sequence_gets_masks_and_label_maps(checkpoint: Path, sequence: Sequence, tmp_path: Path) -> None:
@@ -414,7 +363,7 @@ def test_a_sequence_gets_masks_and_label_maps(checkpoint: Path, sequence: Sequen
 
 
 def test_a_sequence_needs_an_object_segment(sequence: Sequence, tmp_path: Path) -> None:
-    model, info = open_model(make_checkpoint(tmp_path / "m.safetensors", 0, None))
+    model, info = open_model(save_amd(tmp_path / "m.safetensors", 5, None))
     with pytest.raises(UserError, match="objectness"):
         segment_sequence(model, info, sequence, tmp_path / "out", "davis2016")
 
@@ -440,7 +389,7 @@ def test_the_predict_stage_keeps_finished_sequences(
         predict.main(params, Numbers())
         check_predictions([sequence], Path("predictions/image/masks/davis2016"))
         times.append([path.stat().st_mtime_ns for path in sorted(Path("predictions/image").rglob("*.png"))])
-    make_checkpoint(Path("models/amd.safetensors"), seed=1)
+    save_amd("models/amd.safetensors", 5, SEGMENT, SHORT_EDGE, seed=1)
     predict.main(params, Numbers())
     times.append([path.stat().st_mtime_ns for path in sorted(Path("predictions/image").rglob("*.png"))])
     assert len(times[0]) == 6
@@ -459,12 +408,6 @@ def test_odd_real_videos_are_segmented(checkpoint: Path, shared_data: Path, tmp_
     rows = run([shared_data / "odd_videos" / name for name in sizes], checkpoint, tmp_path / "out")
     assert [(row["width"], row["height"]) for row in rows] == list(sizes.values())
     assert [row["frames"] for row in rows] == [30, 1, 4, 3, 10]
-
-
-def test_the_summary_says_which_model(checkpoint: Path, clip: Path, tmp_path: Path) -> None:
-    run(clip, checkpoint, tmp_path / "out")
-    summary = read_json(tmp_path / "out" / "summary.json")
-    assert (summary["model"], summary["object_segment"], summary["adapt"]) == (str(checkpoint), SEGMENT, None)
 
 
 def test_masks_of_a_damaged_receipt_are_not_believed(checkpoint: Path, clip: Path, tmp_path: Path) -> None:
@@ -502,13 +445,6 @@ def test_a_photo_is_segmented_as_it_is_displayed(name: str, orientation: int, ch
     assert (read_mask(folder / "masks/photo.png") == expected).mean() > 0.97  # JPEG's own differences
     (raw,) = run(path, checkpoint, tmp_path / "raw", raw_orientation=True)
     assert (raw["width"], raw["height"]) == ((32, 64) if orientation in (6, 8) else (64, 32))
-
-
-def test_a_real_photo_lies_as_it_is_displayed(cases: Path, checkpoint: Path, tmp_path: Path) -> None:
-    (row,) = run(cases / "photo6.jpg", checkpoint, tmp_path / "out", overlay=True)
-    assert (row["width"], row["height"]) == (256, 144)
-    overlay = Image.open(only_folder(tmp_path / "out") / "overlay.png")
-    assert overlay.size == (256, 144)
 
 
 def test_damaged_exif_is_no_reason_to_refuse_a_photo(checkpoint: Path, tmp_path: Path) -> None:
@@ -553,17 +489,3 @@ def test_a_lost_frame_leaves_a_gap_and_a_word(checkpoint: Path, tmp_path: Path) 
     with av.open(str(folder / "overlay.mp4")) as overlay:
         times = sorted(float(frame.time) for frame in overlay.decode(video=0))
     assert times == pytest.approx(np.array(masks) / 25, abs=1e-3)
-
-
-def test_a_size_that_changes_is_said(checkpoint: Path, tmp_path: Path) -> None:
-    path = encode_sizes(tmp_path / "clip.ts", [(96, 72), (72, 96)], 5)
-    (row,) = run(path, checkpoint, tmp_path / "out")
-    assert (row["frames"], row["width"], row["height"]) == (10, 96, 72)
-    assert row["warnings"][0].startswith("5 of 10 frames have another size than the first")
-
-
-def test_an_animated_picture_is_segmented_whole(checkpoint: Path, tmp_path: Path) -> None:
-    first, *others = [Image.fromarray(numbered_picture(number, 96, 72)) for number in range(4)]
-    first.save(tmp_path / "clip.webp", save_all=True, append_images=others, duration=40)
-    (row,) = run(tmp_path / "clip.webp", checkpoint, tmp_path / "out", overlay=True)
-    assert (row["frames"], row["failed"]) == (4, False)

@@ -1,8 +1,6 @@
 """The network and its training against the published reference's numbers, and against a small golden file."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +25,10 @@ def reference(parity: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def reference_model(parity: Path, tmp_path_factory: pytest.TempPathFactory) -> AMD:
+def reference_model(reference_state: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> AMD:
     """The reference's fixed weights, written in its layout and read by our import."""
-    spec = importlib.util.spec_from_file_location("reference_weights", parity / "reference_weights.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
     path = tmp_path_factory.mktemp("reference") / "reference.pth"
-    torch.save({"meta": {"iter": 0}, "state_dict": module.state_dict()}, path)
+    torch.save({"meta": {"iter": 0}, "state_dict": reference_state}, path)
     return load_reference(path)[0]
 
 

@@ -8,20 +8,19 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from random import Random
 
 import pytest
+from backends import answers, free_ports
 from registering import champion
 from test_promotion import version
+from waiting import wait_for
 
 from amd.registry.ledger import Ledger
 from amd.registry.promotion import promote, rollback
@@ -38,9 +37,7 @@ PROGRAMS.set_forkserver_preload(["amd.registry.promotion"])
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an MLflow server of its own."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    (port,) = free_ports(1)
     store = f"--backend-store-uri sqlite:///{folder}/mlflow.db --artifacts-destination {folder}/artifacts"
     command = f"{sys.executable} -m mlflow server --host 127.0.0.1 --port {port} --workers 2 {store}"
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # four processes of no use here
@@ -50,19 +47,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: answers(url))
+        wait_for(lambda: answers(f"{url}/health"), 240)
         yield url
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("kind", ["file", "server"])
@@ -103,9 +92,9 @@ def race(uri: str, folder: Path) -> list[dict]:
         children.append(PROGRAMS.Process(target=decide, args=(uri, home, turns, start), daemon=True))
     for child in children:
         child.start()
-    wait_for(lambda: all((home / "ready").exists() for home in homes))
+    wait_for(lambda: all((home / "ready").exists() for home in homes), 240)
     start.set()
-    wait_for(lambda: (homes[-1] / "told").exists())  # it has decided something, and is at the next
+    wait_for(lambda: (homes[-1] / "told").exists(), 240)  # it has decided something, and is at the next
     children[-1].kill()
     for child in children:
         child.join(300)
@@ -130,10 +119,3 @@ def decide(uri: str, home: Path, turns: int, start: Event) -> None:
         if entry:
             with Path("told").open("a") as file:
                 file.write(json.dumps(asdict(entry)) + "\n")
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

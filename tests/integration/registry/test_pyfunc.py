@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from clips import encode, encode_images
+from layouts import write_davis
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from packaging.requirements import Requirement
@@ -56,22 +57,6 @@ def test_the_travelling_code_needs_no_more_than_its_requirements(tmp_path: Path)
         tmp_path,
     )
     assert printed.splitlines() == ["[]", "True"]
-
-
-@pytest.mark.parametrize("sizes", [[(60, 80)], [(50, 90)] * 3, [(60, 80), (97, 41), (48, 48)]])
-def test_the_pyfunc_gives_the_same_bits(sizes: list[tuple[int, int]], checkpoint: Path, travelled: PyFuncModel):
-    given = images(*sizes)
-    wanted = [expected(checkpoint, image) for image in given]
-    assert any(0 < (mask == 255).mean() < 1 for _, mask in wanted)
-    same_size = len(set(sizes)) == 1
-    result = travelled.predict(np.stack(given) if same_size else objects(given), params={"soft": True})
-    assert isinstance(result["soft"], np.ndarray) is isinstance(result["mask"], np.ndarray) is same_size
-    assert len(result["soft"]) == len(result["mask"]) == len(given)
-    for soft, mask, (wanted_soft, wanted_mask) in zip(result["soft"], result["mask"], wanted, strict=True):
-        assert soft.dtype == np.float32
-        assert mask.dtype == np.uint8
-        np.testing.assert_array_equal(soft, wanted_soft)
-        np.testing.assert_array_equal(mask, wanted_mask)
 
 
 def test_the_pyfunc_takes_one_image_and_json_numbers(checkpoint: Path, travelled: PyFuncModel):
@@ -189,11 +174,8 @@ def objects(items: list) -> np.ndarray:
 @pytest.fixture
 def shared_sequence(tmp_path: Path) -> Sequence:
     """A benchmark's sequence of three frames, as JPEG."""
-    for number, image in enumerate(images((60, 80), (60, 80), (60, 80))):
-        for kind, suffix in (("JPEGImages", "jpg"), ("Annotations", "png")):
-            path = tmp_path / "davis" / kind / "480p/clip" / f"{number:05d}.{suffix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image if suffix == "jpg" else image[..., 0]).save(path)
+    frames = ((image, image[..., 0] > 0) for image in images((60, 80), (60, 80), (60, 80)))
+    write_davis(tmp_path / "davis", "clip", frames)
     return davis2016(tmp_path / "davis")[0]
 
 

@@ -1,23 +1,18 @@
 """Registering on a real SQLite store: versions, their evidence and lineage, lists, comparison, the stage."""
 
 import json
-import math
 import shutil
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mlflow.entities import Run
-from PIL import Image
 from projects import REPOSITORY
 from registering import champion, make_checkpoint, put, scores, user_error
+from squares import moving_squares, predict, predict_segments, shift
 
 from amd.cli import main
 from amd.config import load_params
-from amd.data.benchmarks.davis import davis2016
-from amd.data.benchmarks.predictions import masks_folder, prediction_path, segments_folder
-from amd.data.images import write_labels, write_mask
 from amd.data.tables import MANIFEST, write_table
 from amd.evaluation.vos import score_run
 from amd.registry.listing import compare, list_models
@@ -27,30 +22,6 @@ from amd.runtime.files import read_json, sha256, write_json
 from amd.runtime.tracking import connect
 from stages import register as register_stage
 from stages import run_stage
-
-
-def test_the_champion_moves_only_through_the_gates(store: Path, checkpoint: Path):
-    first = put("moves", checkpoint, scores(0.60, 0.70))
-    assert (first.promoted, champion("moves"), first.uri) == (True, "1", "models:/moves/1")
-    worse = put("moves", checkpoint, scores(0.55, 0.75))
-    assert (worse.promoted, champion("moves")) == (False, "1")
-    tags = connect().get_model_version("moves", "2").tags
-    assert tags["gate.verdict"] == "refused"
-    assert tags["gate.reason"] == worse.reason
-    assert "J per image 0.550 is more than 0.02 below the 0.600 of champion version 1" in worse.reason
-    better = put("moves", checkpoint, scores(0.62, 0.72))
-    assert (better.promoted, champion("moves")) == (True, "3")
-
-
-def test_a_lost_training_and_other_benchmarks_are_refused(store: Path, checkpoint: Path):
-    assert not put("refuses", checkpoint, scores(0.9, 0.9), loss=math.nan).promoted
-    assert not put("refuses", checkpoint, scores(0.8, 0.8), loss=None).promoted
-    assert champion("refuses") is None
-    assert put("refuses", checkpoint, scores(0.5, 0.5)).promoted
-    other = put("refuses", checkpoint, scores(0.9, 0.9, names=("bear", "cow")))
-    assert not other.promoted
-    assert "scored on something else" in other.reason
-    assert champion("refuses") == "3"
 
 
 def test_a_version_says_where_it_came_from(store: Path, checkpoint: Path):
@@ -220,7 +191,7 @@ def test_the_stage(store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: p
     assert version.tags["loss"] == "0.125"
     assert (version.tags["data.videos"], version.tags["data.hours"]) == ("1", "0.0010")
     assert "1 videos, 90 frames, 0.001 hours" in version.description
-    assert "davis2016: 1 sequences, 2 frames" in version.tags["scored_on"]
+    assert "davis2016: 2 sequences, 5 frames" in version.tags["scored_on"]
     kept = {entry.path for folder in ("metrics", "report") for entry in client.list_artifacts(version.run_id, folder)}
     assert kept == {"metrics/vos.json", "metrics/pretrain.json", "metrics/register.json", "report/report.html"}
     write_json("metrics/pretrain.json", {"loss": None})
@@ -231,17 +202,9 @@ def test_the_stage(store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: p
 
 def real_scores(folder: Path) -> dict:
     """What the evaluate_vos stage would write: perfect per image, four pixels off when adapted."""
-    truth = np.zeros((20, 30), bool)
-    truth[5:15, 5:15] = True
-    for number in range(4):
-        frame = f"{number:05d}"
-        for kind, suffix in (("JPEGImages", "jpg"), ("Annotations", "png")):
-            (folder / "davis" / kind / "480p/bear").mkdir(parents=True, exist_ok=True)
-            path = folder / "davis" / kind / "480p/bear" / f"{frame}.{suffix}"
-            Image.new("RGB", (30, 20)).save(path) if suffix == "jpg" else write_mask(path, truth)
-        for prediction, shift in (("image", 0), ("adapted", 4)):
-            mask, root = np.roll(truth, shift, axis=1), folder / "predictions" / prediction
-            write_mask(prediction_path(masks_folder(root, "davis2016"), "bear", frame), mask)
-            write_labels(prediction_path(segments_folder(root, "davis2016"), "bear", frame), mask.astype(np.uint8))
+    sequences = moving_squares(folder / "davis")
     predictions = {name: folder / "predictions" / name for name in ("image", "adapted")}
-    return score_run(davis2016(folder / "davis"), predictions, segments_count=5)[0]
+    for pixels, root in zip((0, 4), predictions.values(), strict=True):
+        predict(sequences, root / "masks/davis2016", shift(pixels))
+        predict_segments(sequences, root / "segments/davis2016")
+    return score_run(sequences, predictions, segments_count=5)[0]

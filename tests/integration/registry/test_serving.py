@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from backends import HOST, free_ports
+from backends import HOST, answers, free_ports
 from clips import encode
 from PIL import Image
 from projects import REPOSITORY
@@ -78,14 +78,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
     assert "Traceback" not in (folder / "server.log").read_text()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 def text(content: bytes | Path) -> str:

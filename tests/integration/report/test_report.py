@@ -62,6 +62,12 @@ def project(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return root
 
 
+def made_again() -> Page:
+    """The page that the stage makes in the current folder."""
+    run_stage("report", report.main)
+    return Page(Path("report/report.html").read_text())
+
+
 @pytest.fixture(scope="module")
 def html(finished: Path) -> str:
     return (finished / "report/report.html").read_text()
@@ -218,8 +224,7 @@ def test_names_from_data_are_escaped(html: str):
 def test_missing_inputs_are_said(project: Path):
     for path in ("metrics", "data", "models", "predictions"):
         shutil.rmtree(path)
-    run_stage("report", report.main)
-    page = Page((project / "report/report.html").read_text())
+    page = made_again()
     said = " ".join(page.texts["p"])
     for name in (
         "vos.json",
@@ -254,8 +259,7 @@ def test_without_adapted_masks_the_image_ones_judge(project: Path):
     scores = read_json("metrics/vos.json")
     del scores["scores"]["adapted"], scores["summary"]["adapted"]
     write_json("metrics/vos.json", scores)
-    run_stage("report", report.main)
-    page = Page((project / "report/report.html").read_text())
+    page = made_again()
     assert page.sequences == ["bee", "ant"]
     assert any("predictions/adapted: no predictions there" in text for text in page.texts["p"])
     assert not any(image["alt"].endswith(": adapted") for image in page.all("img"))
@@ -264,16 +268,14 @@ def test_without_adapted_masks_the_image_ones_judge(project: Path):
 
 def test_one_damaged_sequence_does_not_stop_the_others(project: Path):
     Path("predictions/adapted/masks/davis2016/bee/00002.png").write_bytes(b"\x89PNG")
-    run_stage("report", report.main)
-    page = Page((project / "report/report.html").read_text())
+    page = made_again()
     assert page.sequences == ["ant"]
     assert any("bee/00002.png: not a readable image" in text for text in page.texts["p"])
 
 
 def test_a_sequence_that_was_not_adapted_is_shown_without(project: Path):
     shutil.rmtree("predictions/adapted/masks/davis2016/bee")
-    run_stage("report", report.main)
-    page = Page((project / "report/report.html").read_text())
+    page = made_again()
     shown = [image["alt"] for image in page.all("img")]
     assert not any(alt.startswith("bee") and alt.endswith("adapted") for alt in shown)
     assert sum(alt.startswith("bee") for alt in shown) == 3 * 4
@@ -281,16 +283,14 @@ def test_a_sequence_that_was_not_adapted_is_shown_without(project: Path):
 
 def test_without_predictions_frames_are_chosen_by_place(project: Path):
     shutil.rmtree("predictions")
-    run_stage("report", report.main)
-    page = Page((project / "report/report.html").read_text())
+    page = made_again()
     assert page.texts["h4"][:3] == ["Frame 00001, first", "Frame 00003, middle", "Frame 00004, last"]
     assert sum(image["alt"].startswith("ant") for image in page.all("img")) == 3 * 3
 
 
 def test_large_benchmarks_show_the_worst(project: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(report, "PICTURED", 1)
-    run_stage("report", report.main)
-    page = Page((project / "report/report.html").read_text())
+    page = made_again()
     assert page.sequences == ["bee"]
     assert any("1 of 2 sequences" in text for text in page.texts["p"])
 

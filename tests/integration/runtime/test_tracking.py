@@ -202,16 +202,6 @@ def test_the_parameters_hash_changes_with_any_value_alone():
     assert params_hash(Params.model_validate(tree)) != params_hash(params)
 
 
-def test_all_parameters_fit_one_run(pipeline: str):
-    params = load_params(REPOSITORY / "params.yaml").model_dump(by_alias=True)
-    with stage_run("pretrain", params) as run:
-        pass
-    logged = connect().get_run(run.id).data.params
-    assert logged["pretrain.crop"] == str(params["pretrain"]["crop"])
-    count = lambda value: sum(map(count, value.values())) if isinstance(value, dict) else 1
-    assert len(logged) == count(params)
-
-
 @pytest.mark.parametrize(
     ("uri", "word"), [("sqlite:///junk.db", "file is not a database"), ("ftp://me:secret@host", "unsupported")]
 )

@@ -4,15 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from projects import REPOSITORY
+from checkpoints import save_amd
+from projects import REPOSITORY, corpus_shards
 from registering import make_checkpoint, put, scores
 
 from amd.config import Params, load_params
-from amd.data.ingest.manifest import ingest
-from amd.data.pairs.write import write_shards
-from amd.data.synthetic.clips import make_corpus
-from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.amd import AMD
 from amd.models.loading import open_model
 from amd.runtime.errors import UserError
 from amd.runtime.receipts import fingerprint
@@ -33,11 +30,7 @@ STEP = {
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    params = small(load_params(REPOSITORY / "params.yaml"))
-    make_corpus(folder / "corpus", params.corpus)
-    write_shards(ingest(folder / "corpus/train", params.ingest, params.shard), folder / "shards", params.shard)
-    return folder / "shards/index.parquet"
+    return corpus_shards(tmp_path_factory.mktemp("shards"), small(load_params(REPOSITORY / "params.yaml")))
 
 
 def small(params: Params) -> Params:
@@ -45,13 +38,6 @@ def small(params: Params) -> Params:
     return params.model_copy(
         update={name: getattr(params, name).model_copy(update=values) for name, values in sections.items()}
     )
-
-
-def checkpoint(path: Path, segments: int) -> Path:
-    torch.manual_seed(11)
-    model = AMD(Architecture("small", segments, 4, 0.1, "small", 64, 64))
-    save_checkpoint(path, model, ModelInfo(model.architecture))
-    return path
 
 
 def furthest(model: AMD, other: AMD) -> float:
@@ -62,7 +48,8 @@ def furthest(model: AMD, other: AMD) -> float:
 
 def test_training_begins_with_the_weights_of_start(shards: Path, tmp_path: Path) -> None:
     """A step of 1e-9 leaves the weights where the training began."""
-    params, start = small(load_params(REPOSITORY / "params.yaml")), checkpoint(tmp_path / "start.safetensors", 3)
+    params = small(load_params(REPOSITORY / "params.yaml"))
+    start = save_amd(tmp_path / "start.safetensors", 3, seed=11)
     process = Process(0, 1, torch.device("cpu"))
     began, _ = open_model(start)
     started, anew = (pretraining(params, shards, process, path) for path in (start, None))
@@ -72,7 +59,8 @@ def test_training_begins_with_the_weights_of_start(shards: Path, tmp_path: Path)
 
 
 def test_start_of_another_architecture(shards: Path, tmp_path: Path) -> None:
-    params, start = small(load_params(REPOSITORY / "params.yaml")), checkpoint(tmp_path / "start.safetensors", 4)
+    params = small(load_params(REPOSITORY / "params.yaml"))
+    start = save_amd(tmp_path / "start.safetensors", 4, seed=11)
     with pytest.raises(UserError, match=r"start\.safetensors: key .* has shape .*, expected"):
         pretraining(params, shards, Process(0, 1, torch.device("cpu")), start)
 

@@ -1,28 +1,22 @@
 """Training of the instance embedding by its program: it learns, goes on after a kill, in one process or two; scores."""
 
 import argparse
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from checkpoints import save_amd
 from PIL import Image
 from projects import REPOSITORY, write_params
-from safetensors import safe_open
 from torch import Tensor, nn
-from trainings import command, environment, run
+from trainings import run
 
 from amd.config import Embedding, InstanceCorpus, load_params
 from amd.data.benchmarks.instances import open_instances
 from amd.data.images import write_labels
 from amd.data.synthetic.instances import FAMILIES, make_instance_corpus
 from amd.evaluation.embedding_score import score_embedding
-from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.embedding import EmbeddingArchitecture, EmbeddingNetwork
 from amd.models.loading import open_model
 from amd.runtime.errors import UserError
@@ -88,31 +82,6 @@ def test_the_checkpoint_says_what_it_is_and_what_it_learned_from(project, undist
     assert {"pair_loss", "semantic_loss", "pair_accuracy", "images_per_s"} <= history.keys()
 
 
-def test_killed_it_goes_on_as_if_nothing_had_happened(project, undisturbed, tmp_path):
-    process = subprocess.Popen(
-        command("embedding", project / "params.yaml", tmp_path),
-        env=environment(),
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    state = tmp_path / "state.safetensors"
-    deadline = time.monotonic() + 180
-    while not state.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "model.safetensors").exists()
-    run("embedding", project / "params.yaml", tmp_path)
-    with (
-        safe_open(tmp_path / "model.safetensors", "pt") as ours,
-        safe_open(undisturbed / "model.safetensors", "pt") as theirs,
-    ):
-        for name in theirs.keys():  # noqa: SIM118 - not a dict
-            torch.testing.assert_close(ours.get_tensor(name), theirs.get_tensor(name), rtol=0, atol=0, msg=name)
-
-
 def test_two_processes_train_as_one_with_the_whole_batch(project, tmp_path):
     few = {"iterations": 3, "log_every": 1, "learning_rate": 1.0e-4}
     one = run("embedding", params_of(project, tmp_path / "one.yaml", **few), tmp_path / "one")
@@ -128,14 +97,12 @@ def test_a_training_belongs_to_its_data_start_and_parameters(project, tmp_path):
         settings = load_params(params_of(project, tmp_path / "params.yaml", **changes)).embedding
         return made_from(settings, start_file(settings.start, "embedding.start"))
 
-    torch.manual_seed(0)
-    amd = AMD(Architecture("small", 3, 4, 0.1, "small", 64, 64))
-    save_checkpoint(tmp_path / "amd.safetensors", amd, ModelInfo(amd.architecture, 0))
+    save_amd(tmp_path / "amd.safetensors", object_segment=0)
     assert key() == key(log_every=7, num_workers=2)
     assert key() != key(learning_rate=0.5)
     assert key() != key(start=str(tmp_path / "amd.safetensors"))
     before = key(start=str(tmp_path / "amd.safetensors"))
-    save_checkpoint(tmp_path / "amd.safetensors", amd, ModelInfo(amd.architecture, 1))
+    save_amd(tmp_path / "amd.safetensors", object_segment=1)
     assert before != key(start=str(tmp_path / "amd.safetensors"))
 
 

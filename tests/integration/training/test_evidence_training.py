@@ -1,17 +1,13 @@
 """Pretraining with motion evidence: the loss, the warps, what is not trained, and a run that is killed."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from moving_scenes import clip, scene
-from ruamel.yaml import YAML
+from projects import write_params
+from trainings import kill, run
 
 from amd.config import Objective, load_params
 from amd.config.profiles import profile_text
@@ -21,13 +17,11 @@ from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.loading import open_model
 from amd.motion.source import MotionSource
-from amd.runtime.files import read_json
 from amd.training.changes import Changes
 from amd.training.distributed import Process
 from amd.training.losses import view_synthesis_loss
 from amd.training.pretrain import PairObjective, pretraining
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 EVIDENCE = Objective(view_synthesis=0.0, evidence=1.0)
 TINY = {
     "shard": {"short_edge": 64, "gap": 1, "workers": 1},
@@ -90,12 +84,7 @@ def test_frames_and_evidence_are_warped_alike_and_repeatably():
 def project(tmp_path_factory) -> Path:
     """Shards with evidence of two clips, and the profile `own` at a small size."""
     folder = tmp_path_factory.mktemp("own")
-    yaml = YAML()
-    tree = yaml.load(profile_text("own"))
-    for section, values in TINY.items():
-        tree[section] |= values
-    with (folder / "params.yaml").open("w") as file:
-        yaml.dump(tree, file)
+    write_params(folder / "params.yaml", TINY, base=profile_text("own"))
     rows = [clip(folder, f"clip{seed}", scene(seed, 3)) for seed in (0, 4)]
     write_shards(rows, folder / "shards", load_params(folder / "params.yaml").shard, MotionSource())
     return folder
@@ -113,28 +102,10 @@ def test_the_object_stays_the_segment_that_it_was_in_what_a_training_begins_with
     assert pretraining(params.model_copy(update={"pretrain": paper}), index, alone).info().object_segment is None
 
 
-def start(project: Path, out: Path) -> subprocess.Popen:
-    out.mkdir(exist_ok=True)
-    words = [
-        sys.executable, "-m", "amd.training", "pretrain", "--params", project / "params.yaml",
-        "--index", project / "shards/index.parquet", "--state", out / "state.safetensors",
-        "--out", out / "model.safetensors", "--history", out / "history.json",
-    ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen([str(word) for word in words], env=environment, stderr=subprocess.DEVNULL)
-
-
 def test_it_learns_the_square_and_a_killed_run_goes_on_as_if_nothing_had_happened(project, tmp_path):
-    assert start(project, tmp_path / "whole").wait() == 0
-    killed = start(project, tmp_path / "killed")
-    deadline = time.monotonic() + 200
-    while not (tmp_path / "killed/state.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert not (tmp_path / "killed/model.safetensors").exists()
-    assert start(project, tmp_path / "killed").wait() == 0
-    whole, resumed = (read_json(tmp_path / name / "history.json")["curve"] for name in ("whole", "killed"))
+    params, index = project / "params.yaml", ("--index", str(project / "shards/index.parquet"))
+    kill("pretrain", params, tmp_path / "killed", *index)
+    whole, resumed = (run("pretrain", params, tmp_path / name, *index)["curve"] for name in ("whole", "killed"))
     assert [row["loss"] for row in resumed] == [row["loss"] for row in whole]
     assert np.mean([row["loss"] for row in whole[-5:]]) < 0.7 * np.mean([row["loss"] for row in whole[:5]])
     model, info = open_model(tmp_path / "killed/model.safetensors")

@@ -1,19 +1,16 @@
 """Fine-tuning: the loss by hand, what each start copies, and the program: one process or two, killed and resumed."""
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from checkpoints import save_amd
 from projects import write_params
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as F
-from trainings import command, environment, run
+from trainings import command, kill, run
 from voc import CLASSES, write_voc
 
 from amd.models.amd import AMD, Architecture
@@ -100,8 +97,7 @@ def test_a_model_comes_back_as_it_went(tmp_path: Path):
     torch.testing.assert_close(again.segment(image), network.segment(image))
     assert again.segment(image).sum(1).allclose(torch.ones(1))
     assert (info.architecture, info.start, info.seed) == (SMALL, "amd", 3)
-    architecture = Architecture("small", 3, 4, 0.0, "small", 64, 64)
-    save_checkpoint(path, AMD(architecture), ModelInfo(architecture))
+    save_amd(path)
     with pytest.raises(UserError, match=r"a checkpoint of AMD .*give a model fine-tuned for semantic segmentation"):
         open_as(SemanticNetwork, path)
     with pytest.raises(UserError, match="no such checkpoint"):
@@ -137,29 +133,11 @@ def test_it_learns_by_the_papers_schedule(project: Path, undisturbed: list[dict]
 
 def test_killed_it_goes_on_as_if_nothing_had_happened(project: Path, undisturbed: list[dict]):
     out = project / "killed"
-    out.mkdir()
-    words = command("semantic", project / "params.yaml", out, "--augmentation", "heavy")
-    process = subprocess.Popen(words, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not (out / "state.safetensors").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill("semantic", project / "params.yaml", out, "--augmentation", "heavy")
     with safe_open(out / "state.safetensors", framework="pt") as file:
         assert any(name.endswith("momentum_buffer") for name in file.keys())  # noqa: SIM118 - not a dict
     resumed = run("semantic", project / "params.yaml", out, "--augmentation", "heavy")["curve"]
     assert [row["loss"] for row in resumed] == [row["loss"] for row in undisturbed]
-
-
-def test_two_processes_train_as_one_with_the_whole_batch(project: Path, tmp_path: Path):
-    tmp_path.joinpath("VOC2012").symlink_to(project / "VOC2012")
-    changes = {"iterations": 3, "learning_rate": 0.001}
-    one = run("semantic", params_of(tmp_path, **changes, batch_size=4), tmp_path / "one")["curve"]
-    halved = params_of(tmp_path, **changes, batch_size=2)
-    two = run("semantic", halved, tmp_path / "two", processes=2)["curve"]
-    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-4)
 
 
 def test_a_missing_dataset_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):

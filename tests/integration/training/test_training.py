@@ -1,28 +1,24 @@
 """The loop on real shards: one process or two, killed and resumed, and what happens to non-finite steps."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from projects import write_params
+from projects import corpus_shards, write_params
 from torch import nn
-from trainings import command, environment, run
+from trainings import command, environment, kill, run
+from waiting import wait_for
 
-from amd.config import Params, load_params
-from amd.data.ingest.manifest import ingest
-from amd.data.pairs.write import write_shards
-from amd.data.synthetic.clips import make_corpus
+from amd.config import load_params
 from amd.models.loading import open_model
 from amd.models.precision import fastest_precision
 from amd.runtime.errors import UserError
-from amd.training.distributed import Process, SyncBatchNorm2d, synchronise_batch_norm
-from amd.training.loop import NON_FINITE_LIMIT, TrainSettings, polynomial_decay, train
+from amd.training.distributed import Process
+from amd.training.loop import NON_FINITE_LIMIT, TrainSettings, train
 
 ALONE = Process(0, 1, torch.device("cpu"))
 TINY = {
@@ -41,10 +37,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny shards and the params.yaml that made them."""
     folder = tmp_path_factory.mktemp("project")
     write_params(folder / "params.yaml", TINY)
-    params = load_params(folder / "params.yaml")
-    make_corpus(folder / "corpus", params.corpus)
-    rows = ingest(folder / "corpus/train", params.ingest, params.shard)
-    write_shards(rows, folder / "shards", params.shard)
+    corpus_shards(folder, load_params(folder / "params.yaml"))
     return folder
 
 
@@ -77,17 +70,9 @@ def test_it_learns_and_says_how(undisturbed):
 def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_happened(project, undisturbed, tmp_path):
     """SIGKILL twice, at different moments; then the loss curve is that of the undisturbed run, bit for bit."""
     params = project / "params.yaml"
-    for checkpoint in range(1, 3):
-        process = subprocess.Popen(
-            command("pretrain", params, tmp_path, *shards(project)),
-            env=environment(),
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        wait_for_checkpoint(tmp_path / "state.safetensors", process, checkpoint * 3)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (tmp_path / "model.safetensors").exists()
+    for iteration in (3, 6):
+        saved = lambda state, iteration=iteration: state.exists() and iteration_of(state) >= iteration
+        kill("pretrain", params, tmp_path, *shards(project), when=saved)
     history = run("pretrain", params, tmp_path, *shards(project))
     assert losses(history) == losses(undisturbed[0])
     ours, theirs = (
@@ -103,7 +88,7 @@ def test_a_signal_saves_and_says_how_to_go_on(project, tmp_path):
     process = subprocess.Popen(
         command("pretrain", params, tmp_path, *shards(project)), env=environment(), stderr=subprocess.PIPE, text=True
     )
-    wait_for_checkpoint(tmp_path / "state.safetensors", process, 3)
+    wait_for((tmp_path / "state.safetensors").exists, 120)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     if process.returncode == 0:
@@ -111,14 +96,6 @@ def test_a_signal_saves_and_says_how_to_go_on(project, tmp_path):
     assert process.returncode == 130
     assert "continues" in errors.splitlines()[-1]
     assert iteration_of(tmp_path / "state.safetensors") >= 3
-
-
-def wait_for_checkpoint(state: Path, process: subprocess.Popen, iteration: int) -> None:
-    deadline = time.monotonic() + 120
-    while not state.exists() or iteration_of(state) < iteration:
-        assert process.poll() is None, "the training ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def iteration_of(state: Path) -> int:
@@ -192,14 +169,6 @@ def test_two_processes_train(project, tmp_path):
     open_model(tmp_path / "two/model.safetensors")
 
 
-def test_sync_batch_norm_alone_is_batch_norm():
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    synchronise_batch_norm(network)
-    assert type(network[1]) is SyncBatchNorm2d
-    x = torch.rand(2, 3, 8, 8)
-    torch.testing.assert_close(network(x)[:, 0].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
-
-
 class Fragile(nn.Module):
     """An objective that is not finite whenever the batch says so."""
 
@@ -257,13 +226,6 @@ def test_a_state_of_another_network_is_refused(tmp_path):
         fragile_run(set(), state)
 
 
-def test_polynomial_decay_of_the_paper():
-    rate = polynomial_decay(1e-4, 1e-6, 0.9, 400_000)
-    assert rate(0) == pytest.approx(1e-4)
-    assert rate(200_000) == pytest.approx(1e-6 + 9.9e-5 * 0.5**0.9)
-    assert rate(399_999) == pytest.approx(1e-6, rel=1e-2)
-
-
 def test_precision_is_chosen_by_the_machine():
     cpu = torch.device("cpu")
     has_units = torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
@@ -271,8 +233,6 @@ def test_precision_is_chosen_by_the_machine():
     assert fastest_precision("float32", cpu) == torch.float32
 
 
-def test_the_curve_is_the_same_for_the_same_seed_and_another_for_another(project, undisturbed, tmp_path):
+def test_another_seed_has_another_curve(project, undisturbed, tmp_path):
     changed = write_params(tmp_path / "params.yaml", TINY, {"pretrain": {"seed": 1, "iterations": 1}})
     assert losses(run("pretrain", changed, tmp_path / "other", *shards(project)))[0] != losses(undisturbed[0])[0]
-    same: Params = load_params(project / "params.yaml")
-    assert same.pretrain.seed == 0

@@ -12,7 +12,6 @@ import torch
 from projects import REPOSITORY
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from benchmarks import step_profile
 from benchmarks.__main__ import SUBJECTS
 from benchmarks.agreement import require_close
 from benchmarks.measure import Setting, compared, goal, growth, in_turn, peak_mb
@@ -64,20 +63,6 @@ def test_the_table_of_the_documents_has_a_line_for_every_row(report):
         assert found[1] == row["case"]
         assert len(found) == len(head)
     assert report["versions"]["torch"] in measured_on(report)
-
-
-def test_shares_of_a_step_are_of_one_whole(tmp_path):
-    rows = list(step_profile.measure(setting(tmp_path, quick=True)))
-    shares = [row.measured.median for row in rows]
-    assert sum(shares) == pytest.approx(100)
-    assert shares[:-1] == sorted(shares[:-1], reverse=True)
-    assert any("convolution_backward" in row.case for row in rows)
-
-
-def test_the_largest_shares_and_the_rest():
-    found = step_profile.largest_shares({f"aten::op{n}": float(n) for n in range(1, 13)})
-    assert found[0] == ("op12", 12 / 78)
-    assert found[-1] == ("2 kinds more", 3 / 78)
 
 
 def setting(folder: Path, quick: bool = False) -> Setting:

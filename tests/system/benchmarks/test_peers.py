@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import write_davis
 
 from amd.data.benchmarks.davis import davis2016
-from amd.data.images import write_image, write_mask
 from benchmarks.peers import METHODS, measure
 
 SIZE, FRAMES = (60, 80), 6
@@ -23,14 +23,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DAVIS folder of one sequence: a bright textured box that moves 5 pixels a frame over still noise."""
     root, rng = tmp_path_factory.mktemp("davis"), np.random.default_rng(0)
     ground, thing = rng.integers(0, 120, (*SIZE, 3), np.uint8), rng.integers(130, 256, (20, 20, 3), np.uint8)
+    frames = []
     for number in range(FRAMES):
         image = ground.copy()
         image[box(number)] = thing.reshape(-1, 3)
-        write_image(root / f"JPEGImages/480p/box/{number:05}.png", image)
-        write_mask(root / f"Annotations/480p/box/{number:05}.png", box(number))
-    (root / "ImageSets").mkdir()
-    (root / "ImageSets/sequences.txt").write_text("box\n")
-    return root
+        frames.append((image, box(number)))
+    return write_davis(root, "box", frames, "png")
 
 
 def test_the_truth_scores_one_and_its_opposite_nothing(folder: Path) -> None:

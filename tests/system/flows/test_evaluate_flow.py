@@ -1,11 +1,10 @@
 """The flow evaluate with real programs and a real store: scores, drift against the last ones, and when it fails."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from adapt_project import change, copy_project, make_project
+from adapt_project import change, copy_project
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -15,22 +14,13 @@ from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, sha256
 from flows.evaluate import drift_table, evaluate
 
-# isort: split
-from prefect.testing.utilities import prefect_test_harness
-
 DAVIS = {"builtin-clips": "data/corpus/heldout"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "original").mkdir()
-    project = copy_project(make_project(tmp_path / "original"), tmp_path / "project", monkeypatch)
+def project(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    project = copy_project(original, tmp_path / "project", monkeypatch)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("AMD_RUN_ID", "set by the flow; put back after the test")
     change("register", max_drop=0.0)

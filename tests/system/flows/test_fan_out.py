@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,34 +13,20 @@ from adapt_project import (
     change,
     copy_project,
     list_clips,
-    make_project,
     most_programs,
     programs_of,
     receipts,
     runs,
     wanted,
+    working_stage,
     written,
 )  # fmt: skip
-from waiting import wait_for
 
 from amd.runtime.errors import UserError
 from flows.adapt import adapt_videos
 from flows.runners import devices, share
 
-# isort: split
-from prefect.testing.utilities import prefect_test_harness
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server() -> Iterator[None]:
-    """One server for this file."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_project(tmp_path_factory.mktemp("original"))
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture
@@ -107,15 +90,9 @@ def test_missing_checkpoint(project: Path) -> None:
 def test_stage_that_is_ended_ends_its_programs_and_runs(project: Path) -> None:
     """The stage as DVC runs it, with its own temporary server and MLflow."""
     change("adapt", iterations=100_000)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-    words = [sys.executable, "-m", "flows.adapt"]
-    stage = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        wait_for(lambda: len(runs("RUNNING")) == 4, 180)
+    with working_stage() as stage:
         os.killpg(stage.pid, signal.SIGINT)  # Ctrl-C goes to the whole group
         message = stage.communicate(timeout=120)[1]
-    finally:
-        stage.kill()
     assert stage.returncode == 130
     assert message.splitlines()[-1] == "interrupted; the same command continues"
     assert "Traceback" not in message

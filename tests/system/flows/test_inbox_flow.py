@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from adapt_project import change, copy_project, make_project, runs
+from adapt_project import change, copy_project, runs
 from clips import encode
 from waiting import wait_for
 
@@ -17,21 +16,10 @@ from flows.inbox.flow import inbox
 
 # isort: split
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 
 MODEL = "models/amd.safetensors"
+pytestmark = pytest.mark.usefixtures("prefect_server")
 FLOW = "from flows.inbox.flow import inbox; inbox(model='models/amd.safetensors', adapt=100_000)"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_project(tmp_path_factory.mktemp("original"))
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from adapt_project import REPOSITORY
+from projects import REPOSITORY, init_dvc
 from waiting import ended, wait_for
 
 from amd.runtime.errors import UserError
@@ -17,16 +16,9 @@ from flows.pipeline import pipeline, stage_order
 # isort: split
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.testing.utilities import prefect_test_harness
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
 DVC = (sys.executable, "-m", "dvc")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server() -> Iterator[None]:
-    """One server for this file."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 def server() -> dict[str, str]:
@@ -56,9 +48,7 @@ def dvc_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "dvc_project"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    for command in (["git", "init", "-q"], [*DVC, "init", "-q"]):
-        subprocess.run(command, check=True)
-    Path("dvc.yaml").write_text(STAGES.replace("{value}", "${value}"))
+    init_dvc(STAGES.replace("{value}", "${value}"))
     Path("params.yaml").write_text("value: 1\n")
     Path("pipelines/side").mkdir(parents=True)
     Path("pipelines/side/dvc.yaml").write_text("stages:\n  side:\n    cmd: touch ran\n    outs: [ran]\n")

@@ -10,8 +10,8 @@ import pytest
 from adapt_project import make_project
 from backends import S3, postgres, seaweed
 from clips import encode
+from projects import change_params
 from registering import make_checkpoint, put, scores
-from ruamel.yaml import YAML
 from service_runs import Services, prefect_client, run_deployment, running_services
 
 from amd.runtime.files import read_json
@@ -28,10 +28,7 @@ class Team(NamedTuple):
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     servers, project = tmp_path_factory.mktemp("servers"), make_project(tmp_path_factory.mktemp("project"))
-    yaml = YAML()
-    tree = yaml.load(project / "params.yaml")
-    tree["inbox"]["settle_s"] = 0.0
-    yaml.dump(tree, project / "params.yaml")
+    change_params(project / "params.yaml", inbox={"settle_s": 0.0})
     with postgres(servers / "postgres", ["mlflow", "prefect"]) as address, seaweed(servers / "s3") as s3:
         stores = {
             "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://postgres:hush@{address}/mlflow",

@@ -2,19 +2,15 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from projects import enter_project
+from projects import enter_project, init_dvc
 from registering import make_checkpoint, put, scores
 
 from amd.runtime.errors import UserError
 from amd.runtime.files import run_lock
 from flows.refresh import refresh
-
-# isort: split
-from prefect.testing.utilities import prefect_test_harness
 
 STAGES = """stages:
   shard:
@@ -33,21 +29,14 @@ STAGES = """stages:
     params: [models/start.yaml: [start]]
     outs: [models/pretrained.txt]
 """
+pytestmark = pytest.mark.usefixtures("prefect_server")
 SIDE = "stages:\n  side:\n    cmd: touch ran\n    outs: [ran]\n"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     enter_project(tmp_path, {}, monkeypatch)
-    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
-        subprocess.run(command, check=True)
-    Path("dvc.yaml").write_text(STAGES)
+    init_dvc(STAGES)
     Path("pipelines/side").mkdir(parents=True)
     Path("pipelines/side/dvc.yaml").write_text(SIDE)
     Path("videos").mkdir()

@@ -3,21 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from adapt_project import CLIPS, attempts, change, copy_project, make_project, runs, wanted, written
+from adapt_project import CLIPS, attempts, change, copy_project, runs, wanted, working_stage, written
 from waiting import wait_for
-
-STAGE = [sys.executable, "-m", "flows.adapt"]
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_project(tmp_path_factory.mktemp("original"))
 
 
 @pytest.fixture
@@ -41,18 +32,10 @@ def programs(stage: psutil.Process) -> dict[str, psutil.Process]:
     return found
 
 
-def start_stage() -> subprocess.Popen:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-    return subprocess.Popen(STAGE, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
 def test_killed_worker_costs_nothing_but_time(project: Path) -> None:
     change("adapt", iterations=30)
-    process = start_stage()
-    stage = psutil.Process(process.pid)
-    try:
-        wait_for(lambda: len(runs("RUNNING")) == 4, 180)  # pipeline, stage and two videos, on two workers
-        victims = programs(stage)
+    with working_stage() as process:
+        victims = programs(psutil.Process(process.pid))
         assert len(victims) == 2
         lost, program = next(iter(victims.items()))
         worker = program.parent()
@@ -60,8 +43,6 @@ def test_killed_worker_costs_nothing_but_time(project: Path) -> None:
         assert {each.parent().pid for each in victims.values()} != {worker.pid}
         os.kill(worker.pid, signal.SIGKILL)
         message = process.communicate(timeout=400)[1]
-    finally:
-        process.kill()
     assert process.returncode == 0, message
     report = json.loads(Path("metrics/adapt.json").read_text())
     assert (report["videos"], report["failed"]) == (3, 0)
@@ -74,15 +55,10 @@ def test_killed_worker_costs_nothing_but_time(project: Path) -> None:
 
 def test_stage_that_is_ended_ends_its_workers(project: Path) -> None:
     change("adapt", iterations=100_000)
-    process = start_stage()
-    stage = psutil.Process(process.pid)
-    try:
-        wait_for(lambda: len(runs("RUNNING")) == 4, 180)
-        below = stage.children(recursive=True)
+    with working_stage() as process:
+        below = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)  # Ctrl-C goes to the whole group
         message = process.communicate(timeout=120)[1]
-    finally:
-        process.kill()
     assert process.returncode == 130, message
     wait_for(lambda: not any(each.is_running() for each in below), 30)
     assert not Path("predictions/adapted/done").exists()

@@ -20,7 +20,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
-from ruamel.yaml import YAML
+from projects import change_params
 from service_runs import Services, environment, prefect_client, run_deployment, running_services, services
 from waiting import wait_for
 from webhook import webhook
@@ -38,11 +38,7 @@ def hook() -> Iterator[tuple[str, list[dict]]]:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, hook: tuple[str, list[dict]]) -> Iterator[Services]:
     project = make_project(tmp_path_factory.mktemp("project"))
-    yaml = YAML()
-    tree = yaml.load(project / "params.yaml")
-    tree["inbox"]["settle_s"] = 1.0
-    tree["adapt"]["runner"] = "pool"
-    yaml.dump(tree, project / "params.yaml")
+    change_params(project / "params.yaml", inbox={"settle_s": 1.0}, adapt={"runner": "pool"})
     with running_services(project, AMD_ALERT_URL=hook[0]) as started:
         yield started
 

@@ -1,21 +1,15 @@
 """The number of segments: pretrained, the object chosen, scored and drawn for every c, as the pipeline runs them."""
 
-import shutil
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from projects import REPOSITORY, enter_project
+from projects import REPOSITORY, corpus_shards, enter_project, planned
 
 from amd.config import load_params
 from amd.data.benchmarks.davis import davis2016
-from amd.data.ingest.manifest import ingest
-from amd.data.pairs.write import write_shards
-from amd.data.synthetic.clips import make_corpus
 from amd.evaluation.vos import score_masks
 from amd.models.loading import open_model
 from amd.runtime.files import read_json
@@ -44,9 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         enter_project(folder, SMALL, patch)
         params = load_params()
-        make_corpus(Path("data/corpus"), params.corpus)
-        rows = ingest(Path("data/corpus/train"), params.ingest, params.shard)
-        write_shards(rows, Path("data/shards"), params.shard)
+        corpus_shards(Path("data"), params)
         for segments in params.sweep.segments:
             run_stage(f"sweep_c{segments}", partial(sweep.main, segments))
         run_stage("evaluate_sweep", evaluate_sweep.main)
@@ -118,20 +110,11 @@ def test_an_interruption_after_the_training_costs_no_step_of_it(tmp_path: Path, 
 
 
 def test_dvc_runs_a_stage_a_number_on_the_shards_of_the_pipeline(tmp_path: Path):
-    for name in ("amd", "stages", "flows", "pipelines", "videos"):
-        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(REPOSITORY / name, tmp_path / name)
-    for name in ("data/corpus/train", "data/corpus/heldout", "data/shards", "models/sweep"):
-        (tmp_path / name).mkdir(parents=True)  # a dry run wants what earlier stages would leave
-    (tmp_path / "data/manifest.parquet").touch()
-    dvc = Path(sys.executable).parent / "dvc"
-    subprocess.run([dvc, "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
-    words = [dvc, "repro", "--dry", "pipelines/sweep/dvc.yaml"]
-    result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    place = lambda stage: result.stdout.index(f"> python -m stages.{stage}\n")
-    trainings = [place(f"sweep {segments}") for segments in (4, 5, 6, 8)]
-    assert place("corpus") < place("ingest") < place("shard") < min(trainings)
-    assert max(trainings) < place("evaluate_sweep")
-    assert "stages.adapt" not in result.stdout
+    there = ["data/corpus/train", "data/corpus/heldout", "data/shards", "models/sweep", "data/manifest.parquet"]
+    order = planned(tmp_path, "sweep", there, {}, main=True)
+    trainings = [order.index(f"stages.sweep {segments}") for segments in (4, 5, 6, 8)]
+    before = [order.index(f"stages.{name}") for name in ("corpus", "ingest", "shard")]
+    assert before == sorted(before)
+    assert before[-1] < min(trainings)
+    assert max(trainings) < order.index("stages.evaluate_sweep")
+    assert "flows.adapt" not in order

@@ -3,17 +3,18 @@
 import io
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from checkpoints import save_amd
+from commands import refused
+from layouts import write_davis
 from mlflow import MlflowClient
 from PIL import Image
-from projects import REPOSITORY, enter_project
+from projects import enter_project, planned
 
 from amd.cli.program import main
 from amd.config import load_params
@@ -21,8 +22,7 @@ from amd.data.benchmarks.davis import davis2016
 from amd.data.images import read_image, read_mask, write_mask
 from amd.evaluation.metrics import boundary_f, jaccard
 from amd.evaluation.transfer_videos import DescribedSequence, open_features
-from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
+from amd.models.checkpoint import save_checkpoint
 from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed, embed_image
 from amd.models.evidence import load_evidence
 from amd.models.loading import open_model
@@ -43,13 +43,13 @@ def write_clips(root: Path) -> None:
     ground = np.random.default_rng(0).integers(0, 90, (HEIGHT, WIDTH, 3), np.uint8)
     coat = np.random.default_rng(1).integers(150, 255, (16, 16, 3), np.uint8)
     for shift, name in enumerate(("bear", "dog")):
-        (root / "JPEGImages/480p" / name).mkdir(parents=True)
+        frames = []
         for number in range(FRAMES):
             image, mask = ground.copy(), np.zeros((HEIGHT, WIDTH), bool)
             place = np.s_[12 + 8 * shift : 28 + 8 * shift, 8 + 3 * number : 24 + 3 * number]
             image[place], mask[place] = coat, True
-            Image.fromarray(image).save(root / f"JPEGImages/480p/{name}/{number:05d}.jpg", quality=95)
-            write_mask(root / f"Annotations/480p/{name}/{number:05d}.png", mask)
+            frames.append((image, mask))
+        write_davis(root, name, frames, quality=95)
 
 
 def save_models(folder: Path) -> None:
@@ -57,8 +57,7 @@ def save_models(folder: Path) -> None:
     network = EmbeddingNetwork(EmbeddingArchitecture("small", 4, 0.0, ("square",)))
     torch.nn.init.normal_(network.embedding[-1].weight, std=0.2)  # apart, so that there is something to segment
     save_checkpoint(folder / "embedding.safetensors", network, EmbeddingInfo(network.architecture, HEIGHT, SUPERVISION))
-    architecture = Architecture("small", 3, 4, 0.0, "small", 64, 64)
-    save_checkpoint(folder / "amd.safetensors", AMD(architecture), ModelInfo(architecture, 1))
+    save_amd(folder / "amd.safetensors", short_edge=None)
 
 
 @pytest.fixture(scope="module")
@@ -208,10 +207,7 @@ def test_the_command_gives_the_stages_scores(project, tmp_path, monkeypatch, cap
 )
 def test_mistakes_are_one_line(project, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(project)
-    with pytest.raises(SystemExit) as end:
-        command(*words, "--out", tmp_path)
-    assert end.value.code == 2
-    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert message in refused(capsys, command, *words, "--out", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -219,9 +215,8 @@ def test_a_first_frame_without_the_object_stops_the_semi_supervised_mode(project
     shutil.copytree(project / "clips", tmp_path / "clips")
     write_mask(tmp_path / "clips/Annotations/480p/dog/00000.png", np.zeros((HEIGHT, WIDTH), bool))
     monkeypatch.chdir(project)
-    with pytest.raises(SystemExit):
-        command("annotated", "--root", tmp_path / "clips", "--model", "models/embedding.safetensors", "--out", tmp_path)
-    assert "first-frame mask: it is empty" in capsys.readouterr().err.splitlines()[-1]
+    words = ("--root", tmp_path / "clips", "--model", "models/embedding.safetensors", "--out", tmp_path)
+    assert "first-frame mask: it is empty" in refused(capsys, command, "annotated", *words)
 
 
 def test_a_sequence_too_short_to_count_is_told(project, tmp_path, monkeypatch, capsys):
@@ -231,9 +226,8 @@ def test_a_sequence_too_short_to_count_is_told(project, tmp_path, monkeypatch, c
         if path.stem > "00001":
             path.unlink()
     monkeypatch.chdir(project)
-    with pytest.raises(SystemExit):
-        command("crf", "--root", tmp_path / "clips", "--model", "models/embedding.safetensors", "--out", tmp_path)
-    assert "no annotated frame of bear counts" in capsys.readouterr().err.splitlines()[-1]
+    words = ("--root", tmp_path / "clips", "--model", "models/embedding.safetensors", "--out", tmp_path)
+    assert "no annotated frame of bear counts" in refused(capsys, command, "crf", *words)
 
 
 def test_a_first_frame_that_nobody_annotated_is_told(project):
@@ -260,19 +254,9 @@ def test_features_of_amd_are_its_backbones_and_its_segments_mask(project):
 
 def test_dvc_knows_every_stage(tmp_path: Path):
     """DVC itself resolves the pipeline, in order, with the features that the parameters choose."""
-    for name in ("amd", "stages", "pipelines"):
-        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
-    for folder in ("data/instances", "data/corpus/heldout", "models", "predictions/transfer"):
-        (tmp_path / folder).mkdir(parents=True)  # a dry run wants what earlier stages would leave
-    for name in ("embedding", "embedding_trained"):
-        (tmp_path / f"models/{name}.safetensors").touch()
-    dvc = Path(sys.executable).parent / "dvc"
-    subprocess.run([dvc, "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
-    words = [dvc, "repro", "--dry", "pipelines/transfer/dvc.yaml"]
-    result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    order = [line.split()[-1] for line in result.stdout.splitlines() if line.startswith("> python -m stages.")]
+    folders = ["data/instances", "data/corpus/heldout", "predictions/transfer"]
+    files = ["models/embedding.safetensors", "models/embedding_trained.safetensors"]
+    order = planned(tmp_path, "transfer", [*folders, *files], {})
     assert set(order) == {
         "stages.instances", "stages.embedding", "stages.embedding_score", "stages.embedding_register",
         "stages.transfer_predict", "stages.transfer_evaluate", "stages.transfer_experiments",

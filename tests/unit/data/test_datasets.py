@@ -27,8 +27,6 @@ def test_segtrack_merges_objects(segtrack: Path):
 
 def test_segtrack_mistakes(segtrack: Path):
     with pytest.raises(UserError, match=f"did you mean {segtrack}"):
-        open_benchmark("segtrackv2", segtrack.parent)
-    with pytest.raises(UserError, match=f"did you mean {segtrack}"):
         open_benchmark("segtrackv2", segtrack / "JPEGImages")
     save(segtrack / "GroundTruth/bmx/2/bmx_9.png", grey(RIGHT))
     with pytest.raises(UserError, match=r"2/bmx_9\.png: an annotation without frame"):
@@ -58,8 +56,6 @@ def test_fbms_codings(fbms: Path):
 
 def test_fbms_of_one_set_and_mistakes(fbms: Path):
     assert [sequence.name for sequence in open_benchmark("fbms59", fbms / "Testset")] == ["bear01", "marple1"]
-    with pytest.raises(UserError, match=f"did you mean {fbms}"):
-        open_benchmark("fbms59", fbms.parent)
     (fbms / "Trainingset/cars1/GroundTruth/cars1Def.dat").write_text("Scale of region 0:\nwhite\n")
     with pytest.raises(UserError, match=r"cars1Def\.dat: no colour of region 0"):
         open_benchmark("fbms59", fbms)
@@ -98,8 +94,6 @@ def test_duts_pairs(tmp_path: Path):
     assert (read_truth(image) == LEFT).all()
     save(tmp_path / "D/DUTS-TE-Mask/a.png", np.where(LEFT, 200, 60).astype(np.uint8))  # soft edges are halved
     assert (read_truth(image) == LEFT).all()
-    with pytest.raises(UserError, match=f"did you mean {tmp_path / 'D'}"):
-        open_images("duts", tmp_path)
     save(tmp_path / "D/DUTS-TE-Image/b.jpg")
     with pytest.raises(UserError, match=r"b\.jpg: an image without mask; .*b\.png is missing"):
         open_images("duts", tmp_path / "D")

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from amd.config import InstanceCorpus
-from amd.data.benchmarks.image_sets import voc2012
 from amd.data.benchmarks.instances import (
     VOC_CLASSES,
     VOID,
@@ -18,7 +17,7 @@ from amd.data.benchmarks.instances import (
     open_instances,
     read_instances,
 )
-from amd.data.images import read_image, read_labels, write_labels
+from amd.data.images import read_labels, write_labels
 from amd.data.labelled.instance_reader import NOBODY, InstanceReader, augment, sample_points
 from amd.data.labelled.transforms import SemanticTransform
 from amd.data.synthetic import scenes
@@ -56,13 +55,6 @@ def halves(left: int, right: int) -> np.ndarray:
 
 
 # The built-in images
-
-
-def test_the_corpus_is_read_by_the_voc_reader_that_was_there_before(corpus):
-    frames = voc2012(corpus, "train")
-    assert [frame.name for frame in frames] == [f"train-{index:05d}" for index in range(6)]
-    assert {image.shape for image in (read_image(frame.image) for frame in frames)} == {(64, 96, 3)}
-    assert len(voc2012(corpus, "val")) == 3
 
 
 def test_every_object_has_one_family_and_the_splits_share_none(corpus):

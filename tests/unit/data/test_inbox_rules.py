@@ -4,9 +4,8 @@ import os
 import socket
 from pathlib import Path
 
-import av
 import pytest
-from clips import encode, encode_sound
+from clips import encode, encode_sound, with_blank_samples
 from projects import REPOSITORY
 
 from amd.config import Inbox, load_params
@@ -16,18 +15,6 @@ from amd.data.video.rules import refuse_entry, refuse_name
 
 def limits(**changes: object) -> Inbox:
     return load_params(REPOSITORY / "params.yaml").inbox.model_copy(update=changes)
-
-
-def without_pictures(path: Path, out: Path) -> Path:
-    """A copy of a clip whose packets after the first hold zeros: its container is good, its pictures do not decode."""
-    with av.open(str(path)) as clip, av.open(str(out), "w") as copy:
-        stream = copy.add_stream_from_template(clip.streams.video[0])
-        for index, packet in enumerate(packet for packet in clip.demux(video=0) if packet.size):
-            blank = av.Packet(bytes(packet.size) if index else bytes(packet))
-            blank.pts, blank.dts, blank.time_base = packet.pts, packet.dts, packet.time_base
-            blank.is_keyframe, blank.stream = packet.is_keyframe, stream
-            copy.mux(blank)
-    return out
 
 
 @pytest.mark.parametrize(
@@ -128,7 +115,8 @@ def test_frames_that_the_container_does_not_promise_are_counted(tmp_path: Path, 
 
 
 def test_limits_come_before_decoding(tmp_path: Path) -> None:
-    broken = without_pictures(encode(tmp_path / "clip.mp4", frames=12), tmp_path / "broken.mp4")
+    whole = encode(tmp_path / "clip.mp4", frames=12)
+    broken = with_blank_samples(whole, range(1, 12), tmp_path / "broken.mp4")  # of a good container
     assert refuse_video(broken, limits()) == ""  # no picture was looked at: whether it decodes is seen later
     assert refuse_video(broken, limits(max_frames=11)) == "12 frames; max_frames is 11"
 

@@ -15,6 +15,7 @@ from amd.runtime.errors import UserError
 
 SIZE = (64, 96)
 TIMES = (-2, -1, 0, 1, 2)
+STILL = Motion(SIZE, np.zeros(2), np.zeros(2))
 
 
 @pytest.fixture(scope="module")
@@ -44,40 +45,35 @@ def test_most_clips_have_an_object_and_empty_ones_none(textures: Textures) -> No
 def test_the_truth_moves_with_the_object(textures: Textures) -> None:
     """A square that moves by (3, -2) pixels a frame, on a still ground, and its truth at each time."""
     padded = SIZE[0] + 2 * MARGIN, SIZE[1] + 2 * MARGIN
-    still = Motion(SIZE, np.zeros(2), np.zeros(2))
-    moving = Motion(SIZE, np.array([3.0, -2.0]), np.zeros(2))
-    cover = np.zeros(padded, np.float32)
-    cover[MARGIN + 20 : MARGIN + 40, MARGIN + 30 : MARGIN + 50] = 1
-    ground = Layer(np.full((*padded, 3), 10, np.uint8), np.ones(padded, np.float32), still, "scenery")
-    thing = Layer(np.full((*padded, 3), 200, np.uint8), cover, moving, "object")
+    ground = Layer(np.full((*padded, 3), 10, np.uint8), np.ones(padded, np.float32), STILL, "scenery")
+    thing = _square(Motion(SIZE, np.array([3.0, -2.0]), np.zeros(2)))
     for time in (-2, 0, 3):
         image, seen = _frame([ground, thing], time, SIZE)
         expected = np.zeros(SIZE, bool)
         expected[20 - 2 * time : 40 - 2 * time, 30 + 3 * time : 50 + 3 * time] = True
         assert (seen == expected).all()
-        assert np.allclose(image[expected], 200, atol=0.01)
+        assert np.allclose(image[expected], 255, atol=0.01)
         assert np.allclose(image[~expected], 10, atol=0.01)
 
 
 def test_scenery_before_an_object_hides_it() -> None:
     padded = SIZE[0] + 2 * MARGIN, SIZE[1] + 2 * MARGIN
-    still = Motion(SIZE, np.zeros(2), np.zeros(2))
     everywhere, left = np.ones(padded, np.float32), np.ones(padded, np.float32)
     left[:, MARGIN + 48 :] = 0
     colours = [np.full((*padded, 3), value, np.uint8) for value in (1, 2, 3)]
     layers = [
-        Layer(colours[0], everywhere, still, "scenery"),
-        Layer(colours[1], everywhere, still, "object"),
-        Layer(colours[2], left, still, "scenery"),
+        Layer(colours[0], everywhere, STILL, "scenery"),
+        Layer(colours[1], everywhere, STILL, "object"),
+        Layer(colours[2], left, STILL, "scenery"),
     ]
     _, seen = _frame(layers, 0, SIZE)
     assert not seen[:, :48].any()
     assert seen[:, 48:].all()
 
 
-def _square(motion: Motion, size: tuple[int, int] = SIZE) -> Layer:
+def _square(motion: Motion) -> Layer:
     """A white square of 20 pixels from (20, 30) on, as an object."""
-    padded = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
+    padded = SIZE[0] + 2 * MARGIN, SIZE[1] + 2 * MARGIN
     cover = np.zeros(padded, np.float32)
     cover[MARGIN + 20 : MARGIN + 40, MARGIN + 30 : MARGIN + 50] = 1
     return Layer(np.full((*padded, 3), 255, np.uint8), cover, motion, "object")
@@ -92,16 +88,15 @@ def test_motion_blur_smears_a_cover_along_its_shift() -> None:
     assert 3 <= ramp[: MARGIN + 40].sum() <= 5
     assert row.sum() == pytest.approx(20, abs=0.01)
     assert (column == moving.cover[:, MARGIN + 40]).mean() > 0.99
-    still = _square(Motion(SIZE, np.zeros(2), np.zeros(2)))
+    still = _square(STILL)
     assert _blurred(still, 0.5) is still
 
 
 def test_spray_trails_behind_the_foot_and_is_background(textures: Textures) -> None:
     """Of a thing that runs to the right before a still camera it lies to the left of its foot's middle."""
-    still = Motion(SIZE, np.zeros(2), np.zeros(2))
     thing = _square(Motion(SIZE, np.array([6.0, 0.0]), np.zeros(2)))
     for seed in range(5):
-        spray = _spray(np.random.default_rng(seed), SIZE, Camera(still, still), thing)
+        spray = _spray(np.random.default_rng(seed), SIZE, Camera(STILL, STILL), thing)
         columns = np.nonzero(spray.cover > 0.3)[1]
         assert spray.role == "shadow"
         assert len(columns)

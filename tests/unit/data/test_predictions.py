@@ -29,18 +29,41 @@ def error_of(sequences: list[Sequence], folder: Path) -> str:
     return str(error.value)
 
 
-def test_a_missing_frame(sequences: list[Sequence], tmp_path: Path):
-    folder = predict(sequences, tmp_path / "p", shift(0))
-    (folder / "dog/00003.png").unlink()  # a frame that is left out is still asked for
-    message = f"{folder / 'dog/00003.png'}: this prediction is missing (1 of the 4 annotated frames of dog"
-    assert error_of(sequences, folder).startswith(message)
+def with_a_palette(folder: Path) -> None:
+    palette = Image.fromarray(square(7).astype(np.uint8))
+    palette.putpalette([0, 0, 0, 255, 255, 255])  # it looks like a mask
+    palette.save(folder / "bear/00002.png")
 
 
-def test_a_missing_sequence_or_folder(sequences: list[Sequence], tmp_path: Path):
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (  # a frame that is left out is still asked for
+            lambda folder: (folder / "dog/00003.png").unlink(),
+            "/dog/00003.png: this prediction is missing (1 of the 4 annotated frames of dog",
+        ),
+        (lambda folder: shutil.rmtree(folder / "dog"), "/dog: the predictions of sequence dog are missing"),
+        (shutil.rmtree, ": no such folder"),
+        (
+            lambda folder: write_mask(folder / "bear/00004.png", square(0).T),
+            "/bear/00004.png: 30x40 pixels where the frame has 40x30",
+        ),
+        (
+            lambda folder: write_labels(folder / "bear/00002.png", square(7).astype(np.uint8)),
+            "/bear/00002.png: has the value 1;",
+        ),
+        (
+            with_a_palette,
+            "/bear/00002.png: has the value 1; a mask has 0 (background) and 255 (object) alone: write 255 for every "
+            "object of a palette",
+        ),
+        (lambda folder: (folder / "bear/00002.png").write_bytes(b""), "/bear/00002.png: not a readable image"),
+    ],
+)
+def test_predictions_that_are_wrong_are_named(sequences: list[Sequence], tmp_path: Path, harm, message: str):
     folder = predict(sequences, tmp_path / "p", shift(0))
-    shutil.rmtree(folder / "dog")
-    assert error_of(sequences, folder) == f"{folder / 'dog'}: the predictions of sequence dog are missing"
-    assert error_of(sequences, tmp_path / "no").startswith(f"{tmp_path / 'no'}: no such folder")
+    harm(folder)
+    assert error_of(sequences, folder).startswith(f"{folder}{message}")
 
 
 def test_stray_folders_and_files(sequences: list[Sequence], tmp_path: Path):
@@ -62,41 +85,10 @@ def test_stray_folders_and_files(sequences: list[Sequence], tmp_path: Path):
     check_predictions(sequences, folder)
 
 
-def test_a_wrong_size(sequences: list[Sequence], tmp_path: Path):
-    folder = predict(sequences, tmp_path / "p", shift(0))
-    write_mask(folder / "bear/00004.png", square(0).T)
-    expected = f"{folder / 'bear/00004.png'}: 30x40 pixels where the frame has 40x30"
-    assert error_of(sequences, folder).startswith(expected)
-
-
-def test_values_that_no_mask_has(sequences: list[Sequence], tmp_path: Path):
-    folder = predict(sequences, tmp_path / "p", shift(0))
-    write_labels(folder / "bear/00002.png", square(7).astype(np.uint8))
-    assert error_of(sequences, folder).startswith(f"{folder / 'bear/00002.png'}: has the value 1;")
-
-
-def test_a_prediction_that_does_not_decode(sequences: list[Sequence], tmp_path: Path):
-    folder = predict(sequences, tmp_path / "p", shift(0))
-    (folder / "bear/00002.png").write_bytes(b"")
-    assert error_of(sequences, folder).startswith(f"{folder / 'bear/00002.png'}: not a readable image")
-
-
 def test_a_sequence_with_nothing_to_score(sequences: list[Sequence], tmp_path: Path):
     short = Sequence("bear", tuple(sequences[0].frames[i] for i in (0, -1)), "davis2016")
     folder = predict([short], tmp_path / "p", shift(0))
     assert "sequence bear has no frame to score" in error_of([short], folder)
-
-
-def test_a_palette_where_0_and_255_are_expected(sequences: list[Sequence], tmp_path: Path):
-    folder = predict(sequences, tmp_path / "p", shift(0))
-    palette = Image.fromarray(square(7).astype(np.uint8))
-    palette.putpalette([0, 0, 0, 255, 255, 255])  # it looks like a mask
-    palette.save(folder / "bear/00002.png")
-    message = error_of(sequences, folder)
-    assert message.startswith(
-        f"{folder / 'bear/00002.png'}: has the value 1; a mask has 0 (background) and 255 (object)"
-    )
-    assert "palette" in message
 
 
 def score(dataset: str, root: Path, predictions: Path, out: Path) -> dict:

@@ -1,19 +1,12 @@
 """The built-in corpus: repeatable, exactly labelled, moving as planned, encoded, and whole or absent."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
-from projects import REPOSITORY
-from waiting import wait_for
 
 from amd.config import Corpus
 from amd.data.synthetic import drawing, scenes, shapes
@@ -221,28 +214,3 @@ def test_encoding_keeps_colours_and_rate(tmp_path):
     assert np.abs(decoded.astype(int) - frames).max() <= 4
     with av.open(str(tmp_path / "flat.mp4")) as container:
         assert float(container.streams.video[0].average_rate) == pytest.approx(29.97, abs=0.001)
-
-
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_corpus_leaves_the_old_one_and_no_process(tmp_path, kill):
-    target = tmp_path / "corpus"
-    target.mkdir()
-    (target / "old").write_text("whole")
-    script = tmp_path / "make.py"
-    script.write_text(
-        "from pathlib import Path\n"
-        "from amd.data.synthetic.clips import make_corpus\n"
-        "from amd.config import Corpus\n"
-        "if __name__ == '__main__':\n"
-        f"    make_corpus(Path({str(target)!r}), Corpus(**{TINY | {'train_clips': 500}!r}, workers=1))\n"
-    )
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    run = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL)
-    wait_for(lambda: any(tmp_path.glob(".corpus.*.part/train/*.mp4")), 30)
-    children = psutil.Process(run.pid).children(recursive=True)
-    run.send_signal(kill)
-    assert run.wait(timeout=20) != 0
-    assert [path.name for path in target.iterdir()] == ["old"]
-    wait_for(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), 30)
-    if kill == signal.SIGINT:
-        assert not list(tmp_path.glob(".corpus.*"))

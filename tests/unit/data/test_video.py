@@ -110,20 +110,6 @@ def test_rotated_video_is_upright(tmp_path, rotation):
     assert [read_number(frame.image) for frame in read_frames(source(path, "pyav"), 48)] == list(range(12))
 
 
-@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-@pytest.mark.parametrize("decoder", [None, "pyav"])
-def test_real_rotated_videos(shared_data, rotation, decoder):
-    path = shared_data / "odd_videos" / f"video_{rotation}.mov"
-    with av.open(str(path)) as container:
-        stored = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    upright = [np.rot90(image, -rotation // 90) for image in stored]  # clockwise by what the name says
-    frames = list(read_frames(source(path, decoder)))
-    assert len(frames) == len(upright) == 3
-    for frame, expected in zip(frames, upright, strict=True):
-        assert frame.image.shape == expected.shape
-        assert np.abs(frame.image.astype(int) - expected).mean() < 1.0
-
-
 @pytest.mark.parametrize(
     ("size", "short_edge", "expected"),
     [

@@ -1,7 +1,6 @@
 """Decoding of what players show right and decoders alone do not: transport and program streams, display matrices,
 samples that do not decode, a size that changes, animated pictures."""
 
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from clips import (
     cornered_picture,
     corners,
     encode,
+    encode_images,
     encode_sizes,
     numbered_picture,
     read_number,
@@ -84,42 +84,13 @@ def marker_number(image: np.ndarray) -> int:
 @pytest.mark.parametrize("turn", TURNS)
 def test_display_matrix_is_applied_whole(tmp_path, turn, decoder):
     (a, b, c, d), seen = TURNS[turn]
-    path = encode_still(tmp_path / "clip.mp4", cornered_picture(128, 64))
+    path = encode_images(tmp_path / "clip.mp4", [cornered_picture(128, 64)] * 3, pixels="yuv420p")
     set_display_matrix(path, a, b, c, d)
     frames = read(path, decoder)
     size = (128, 64) if a else (64, 128)
     assert [(frame.image.shape[1::-1], corners(frame.image)) for frame in frames] == [(size, seen)] * 3
     facts = probe(path)
     assert (facts.width, facts.height, facts.mirrored) == (*size, "turned" not in turn)
-
-
-def encode_still(path: Path, picture: np.ndarray) -> Path:
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = *picture.shape[1::-1], "yuv420p"
-        for _ in range(3):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
-
-
-@pytest.mark.parametrize(("name", "seen", "size"), [("hflip", "GRWB", (256, 144)), ("transpose", "RBGW", (144, 256))])
-def test_real_display_matrices(cases, name, seen, size):
-    for frame in read(cases / f"{name}.mp4"):
-        assert (case_corners(frame.image), frame.image.shape[1::-1]) == (seen, size)
-
-
-def case_corners(image: np.ndarray) -> str:
-    """As `corners`, of the cases' clips, whose corners are smaller."""
-    edge = min(image.shape[:2]) // 8
-    whole = np.zeros((8 * edge, 8 * edge, 3), np.uint8)
-    for rows, columns in product((slice(0, edge), slice(-edge, None)), repeat=2):
-        middle = image[rows, columns][edge // 2, edge // 2]
-        whole[slice(0, 4 * edge) if rows.start == 0 else slice(4 * edge, None),
-              slice(0, 4 * edge) if columns.start == 0 else slice(4 * edge, None)] = middle  # fmt: skip
-    return corners(whole)
 
 
 def test_a_matrix_that_shows_nothing_turns_nothing():
@@ -161,14 +132,6 @@ def test_bad_samples_in_several_places_and_at_the_end(tmp_path):
     assert row["status"] == "accepted"
     assert row["reason"].startswith("corrupt tail: 36 frames decode")
     assert f"{flaws.lost} of {36 + flaws.lost} frames lost in 2 places" in row["reason"]
-
-
-def test_a_bad_sample_in_a_real_file(cases):
-    frames = read(cases / "zeroed_sample.mp4")
-    assert [frame.index for frame in frames] == [*range(16), *range(17, 40)]
-    assert frames[-1].timestamp == pytest.approx(39 / 24)
-    row = examine(Source("clip", cases / "zeroed_sample.mp4"), LIMITS)
-    assert (row["status"], row["frames"], row["reason"]) == ("accepted", 39, "1 of 40 frames lost near 0.6 s")
 
 
 @pytest.mark.parametrize(("name", "codec"), [("clip.ts", "libx264"), ("clip.avi", "mjpeg")])

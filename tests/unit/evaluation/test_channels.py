@@ -5,20 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints import save_amd
 from PIL import Image
+from projects import corpus_shards, write_params
 from scipy.ndimage import map_coordinates
 from scipy.stats import entropy
 from skimage.metrics import structural_similarity
 from torch.nn import functional
 
 from amd.cli import main
-from amd.config.profiles import load_profile
-from amd.data.ingest.manifest import ingest
-from amd.data.pairs.write import write_shards
-from amd.data.synthetic.clips import make_corpus
+from amd.config import load_params
 from amd.evaluation.channels import channel_report, run_objectness, write_segment_figure
 from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.report.page import agreement_in_words
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
@@ -137,16 +135,12 @@ def test_another_kind_of_figure_is_refused_before_any_work(tmp_path: Path):
 
 
 def test_the_command_on_real_shards(tmp_path: Path, capsys: pytest.CaptureFixture):
-    params = load_profile("quickstart")
     corpus = {"train_clips": 1, "heldout_clips": 1, "frames": 6, "width": 128, "height": 96, "workers": 1}
-    make_corpus(tmp_path / "corpus", params.corpus.model_copy(update=corpus))
-    shard = params.shard.model_copy(update={"workers": 1, "min_change": 0.0})
-    rows = ingest(tmp_path / "corpus/train", params.ingest.model_copy(update={"workers": 1}), shard)
-    write_shards(rows, tmp_path / "shards", shard)
-    torch.manual_seed(0)
-    architecture = Architecture("small", 3, 4, 0.0, "small", 64, 64)
-    info = ModelInfo(architecture, params={"pretrain": params.pretrain.model_dump() | {"batch_size": 2}})
-    save_checkpoint(tmp_path / "model.safetensors", AMD(architecture), info)
+    changes = {"corpus": corpus, "ingest": {"workers": 1}, "shard": {"workers": 1, "min_change": 0.0}}
+    params = load_params(write_params(tmp_path / "params.yaml", changes))
+    corpus_shards(tmp_path, params)
+    trained = {"pretrain": params.pretrain.model_dump() | {"batch_size": 2}}
+    save_amd(tmp_path / "model.safetensors", params=trained)
     options = ["--pairs", "3", "--json", str(tmp_path / "report.json"), "--figure", str(tmp_path / "figure.svg")]
     main(["objectness", "--model", str(tmp_path / "model.safetensors"), "--shards", str(tmp_path / "shards"), *options])
     report = read_json(tmp_path / "report.json")

@@ -84,15 +84,6 @@ def test_boundary_f_without_boundaries():
     assert boundary_f(empty, some) == boundary_f(some, empty) == 0
 
 
-def test_the_frame_edge_is_no_boundary():
-    left, wider = np.zeros((9, 9), bool), np.zeros((9, 9), bool)
-    left[:, :3] = True
-    wider[:, :8] = True
-    assert boundary_f(left, wider) == 0
-    left[:, :8] = True
-    assert boundary_f(left, wider) == 1
-
-
 @pytest.mark.parametrize("size", [(40, 40), (33, 150), (180, 60), (1, 50)])
 def test_boundary_f_equals_brute_force(size: tuple[int, int]):
     """Tolerances of 1 and 2 pixels, objects at the frame's edges, several objects."""

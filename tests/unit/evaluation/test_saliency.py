@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkpoints import save_amd
+from commands import refused
 from PIL import Image
 from projects import enter_project
 
@@ -14,8 +16,6 @@ from amd.data.benchmarks.sequences import read_truth
 from amd.data.images import write_labels, write_mask
 from amd.evaluation.metrics import f_beta, mae
 from amd.evaluation.saliency import open_saliency, score_saliency, write_saliency_sheet
-from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.runtime.errors import UserError
 from stages import evaluate_saliency, run_stage
 
@@ -86,11 +86,11 @@ def test_the_command_on_saved_maps(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "F 1.000 (adaptive)" in said
     assert "all 5,019 test images of DUTS), F/MAE: AMD 0.602/0.13, RBD 0.510/0.20" in said
     write_labels(tmp_path / "maps/a.png", (np.arange(16) < 4) * np.ones((6, 1), np.uint8))
-    assert "maps/a.png: no value above 1, where a map is grey from 0 to 255" in fails(capsys, command)
+    assert "maps/a.png: no value above 1, where a map is grey from 0 to 255" in refused(capsys, main, command)
     write_labels(tmp_path / "maps/a.png", np.zeros((3, 3), np.uint8))
-    assert "maps/a.png: 3x3 pixels where the frame has 16x6" in fails(capsys, command)
+    assert "maps/a.png: 3x3 pixels where the frame has 16x6" in refused(capsys, main, command)
     (tmp_path / "maps/a.png").unlink()
-    assert "maps/a.png: no such file" in fails(capsys, command)
+    assert "maps/a.png: no such file" in refused(capsys, main, command)
 
 
 def write_set(root: Path, truths: dict[str, np.ndarray]) -> None:
@@ -148,8 +148,7 @@ def test_the_stage_scores_or_says_why_not(tmp_path: Path, monkeypatch: pytest.Mo
     truth = np.zeros((48, 64), bool)
     truth[10:30, 20:40] = True
     write_set(tmp_path / "mine", {"a": truth, "b": ~truth})
-    architecture = Architecture("small", 3, 4, 0.0, "small", 64, 64)
-    save_checkpoint("models/amd.safetensors", AMD(architecture), ModelInfo(architecture, 1, 48))
+    save_amd("models/amd.safetensors")
     run_stage("evaluate_saliency", evaluate_saliency.main)
     report = json.loads(Path("metrics/saliency.json").read_text())
     assert report["protocol"]["images"] == 2
@@ -158,10 +157,3 @@ def test_the_stage_scores_or_says_why_not(tmp_path: Path, monkeypatch: pytest.Mo
     enter_project(tmp_path, {"data": data | {"saliency_root": None}}, monkeypatch)
     run_stage("evaluate_saliency", evaluate_saliency.main)
     assert "data.saliency_root is empty" in json.loads(Path("metrics/saliency.json").read_text())["skipped"]
-
-
-def fails(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(command)
-    assert stop.value.code == 2
-    return capsys.readouterr().err

@@ -14,16 +14,6 @@ def column(*values: float) -> np.ndarray:
     return np.array(values, np.float32)[:, None]
 
 
-def test_drift_by_hand():
-    reference = Sides(column(0, 1), column(5, 10))
-    later = Sides(column(0.5, 2, 4, 6), column(9, 7))
-    drift = drift_of(reference, later)
-    # Foreground: 0.5, 1, 3, 5 from the foreground; 4.5, 3, 1, 1 from the background. Background: 1 and 2.
-    assert drift["wrong_foreground"] == 0.5
-    assert drift["foreground_distance"] == pytest.approx((0.5 + 1 + 3 + 5) / 4)
-    assert drift["background_distance"] == pytest.approx(1.5)
-
-
 @given(st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
 def test_drift_is_that_of_plain_loops(seed):
@@ -38,11 +28,6 @@ def test_drift_is_that_of_plain_loops(seed):
     assert drift["foreground_distance"] == pytest.approx(np.mean(to_own), abs=1e-3)
     expected = np.mean([nearest(point, reference.background) for point in later.background])
     assert drift["background_distance"] == pytest.approx(expected, abs=1e-3)
-
-
-def test_the_first_frame_has_no_drift():
-    sides = Sides(column(0, 1, 7), column(3, 4))
-    assert list(drift_of(sides, sides).values()) == [0, 0, 0]
 
 
 def test_a_side_without_points_is_not_known():

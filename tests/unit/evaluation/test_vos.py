@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from ruamel.yaml import YAML
+from projects import write_params
 from squares import HEIGHT, LENGTHS, WIDTH, moving_squares, predict, predict_segments, shift, square
 
 from amd.cli import main
@@ -93,15 +93,6 @@ def test_frames_without_truth_are_not_scored(sequences: list[Sequence], tmp_path
     assert scores["protocol"]["left_out"] == "none"
 
 
-def test_real_davis_against_its_own_annotations(shared_data: Path):
-    root = shared_data / "davis2016"
-    scores = score_masks(davis2016(root), root / "Annotations/480p")
-    perfect = {"mean": 1.0, "recall": 1.0, "decay": 0.0}
-    assert scores["mean"] == {"J": perfect, "F": perfect}
-    assert scores["averages"]["pooled"]["J"] == 1
-    assert scores["protocol"]["frames_scored"] == 307
-
-
 def test_real_davis_shifted(shared_data: Path, tmp_path: Path):
     """J of masks moved by 9 pixels, computed here with Pillow and arithmetic on 0 and 255 alone."""
     root = shared_data / "davis2016"
@@ -132,6 +123,9 @@ def test_rows_and_summary_of_a_run(sequences: list[Sequence], tmp_path: Path):
     assert report["summary"]["adapted"]["label_free_J"] == pytest.approx(80 / 120)
     assert report["summary"]["adapted"]["oracle_J"] == report["summary"]["adapted"]["oracle_F"] == 1
     assert report["summary"]["image"]["oracle_segment"] == 2
+    for choice, scores in report["scores"]["image"].items():
+        assert scores["protocol"]["object"].startswith(choice)
+        assert {"threshold", "post_processing", "supervision"} <= scores["protocol"].keys()
     write_table(tmp_path / "vos.parquet", SCORES, rows)
     table = read_table(tmp_path / "vos.parquet", SCORES)
     keys = [(row["prediction"], row["choice"], row["sequence"], row["segment"], row["frames"]) for row in table]
@@ -147,13 +141,9 @@ def test_rows_and_summary_of_a_run(sequences: list[Sequence], tmp_path: Path):
     assert all(row["F_mean"] is not None and row["dataset"] == "davis2016" for row in table)
 
 
-def test_the_stage_writes_scores(
-    sequences: list[Sequence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-):
-    params = YAML(typ="safe").load(request.config.rootpath / "params.yaml")
-    params["data"] |= {"benchmark": "davis2016", "benchmark_root": str(tmp_path / "davis")}
-    params["model"]["segments"] = 4
-    YAML().dump(params, tmp_path / "params.yaml")
+def test_the_stage_writes_scores(sequences: list[Sequence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = {"benchmark": "davis2016", "benchmark_root": str(tmp_path / "davis")}
+    write_params(tmp_path / "params.yaml", {"data": data, "model": {"segments": 4}})
     for kind in ("image", "adapted"):
         predict(sequences, tmp_path / "predictions" / kind / "masks/davis2016", shift(4))
         predict_segments(sequences, tmp_path / "predictions" / kind / "segments/davis2016")

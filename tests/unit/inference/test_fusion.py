@@ -191,13 +191,6 @@ def test_a_frame_that_would_be_masked_all_over_is_refused_alone() -> None:
     assert overlap(found[:5]) > 0.8
 
 
-def test_one_frame_has_no_motion() -> None:
-    found = run(1, Known(lambda number: np.zeros((48, 72))))
-    assert len(found) == 1
-    assert not found[0].mask.any()
-    assert found[0].confidence.reason
-
-
 @pytest.mark.parametrize("frames", [1, 2, 4])
 def test_the_floor_is_the_baselines_mask_of_every_frame(frames: int) -> None:
     images = [picture(number)[0] for number in range(frames)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from amd.inference.objects import ObjectTracker
-from amd.inference.selection import Point, Selection, choose, parse_point
+from amd.inference.selection import Point, choose, parse_point
 from amd.runtime.errors import UserError
 
 SIZE = (80, 160)
@@ -222,8 +222,3 @@ def test_points_are_parsed() -> None:
     for text in ("", "1,2", "1;2@3", "-1,2@3", "1,2@-3", "1,2@nan", "1,2@1e999", "1.5,2@3", "١,2@3"):
         with pytest.raises(UserError, match=r"--keep .*: not a point; give x,y@seconds"):
             parse_point(text, "--keep")
-
-
-def test_a_selection_of_everything_changes_nothing() -> None:
-    ids = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert np.array_equal(Selection(None, frozenset()).ids(ids), ids)

@@ -39,9 +39,3 @@ def test_content_is_read_back_by_the_library(tmp_path: Path) -> None:
             found = file.get_tensor(name)
             assert found.dtype == tensor.dtype
             assert torch.equal(found, tensor)
-
-
-def test_other_content_has_other_bytes(tmp_path: Path) -> None:
-    save_tensors(tmp_path / "a.safetensors", TENSORS, METADATA)
-    save_tensors(tmp_path / "b.safetensors", TENSORS, METADATA | {"format": "b-format"})
-    assert (tmp_path / "a.safetensors").read_bytes() != (tmp_path / "b.safetensors").read_bytes()

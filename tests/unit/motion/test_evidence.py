@@ -17,7 +17,7 @@ from amd.models.evidence import (
     load_evidence,
     save_evidence,
 )
-from amd.motion.dense import FlowSettings, FrameFlows, flow_on_grid, grid_size, neighbour_flows, occluded, warp
+from amd.motion.dense import FlowSettings, flow_on_grid, grid_size, neighbour_flows, occluded, warp
 from amd.motion.evidence import _averaged, _Logits, motion_evidence
 from amd.motion.inputs import LEAST_LENGTH, channels, network_input
 from amd.runtime.errors import UserError
@@ -207,12 +207,6 @@ def test_the_networks_gaps_are_the_flows() -> None:
     made, info = network(gaps=1)
     with pytest.raises(ValueError, match="trained on flows over"):
         next(motion_evidence(moving(3), made, info, SMALL))
-
-
-def test_frame_flows_are_of_the_grid() -> None:
-    entry = next(neighbour_flows(moving(3), SMALL))
-    assert isinstance(entry, FrameFlows)
-    assert entry.flows.shape == (4, 2, 24, 40)
 
 
 def test_the_packaged_network_is_small_and_finds_what_moves() -> None:

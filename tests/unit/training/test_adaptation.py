@@ -1,7 +1,6 @@
 """Adaptation: what is drawn from a clip, how it is warped, and that it learns the evidence it is given."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,6 @@ from pydantic import ValidationError
 from amd.config import Adapt, Model, Objective
 from amd.config.fused import APPEARANCE, FIT
 from amd.models.amd import AMD, Architecture
-from amd.models.checkpoint import ModelInfo, save_checkpoint
-from amd.models.loading import open_as
 from amd.models.warp import warp
 from amd.runtime.errors import UserError
 from amd.training.adaptation import adapt, clip_of, pairs_apart, rate
@@ -171,15 +168,6 @@ def test_only_the_unet_has_stride_one() -> None:
     for change in ({"output_stride": 4}, {"backbone": "small"}):
         with pytest.raises(ValidationError, match="the unet's is 1"):
             Model(**(APPEARANCE.model_dump() | change))
-
-
-def test_an_adapted_model_is_a_checkpoint_like_another(tmp_path: Path) -> None:
-    adapted = adapt(untrained(), square_clip(), settings(iterations=3), 1)
-    save_checkpoint(tmp_path / "fitted.safetensors", adapted, ModelInfo(adapted.architecture, object_segment=1))
-    loaded, info = open_as(AMD, tmp_path / "fitted.safetensors")
-    image = torch.rand(1, 3, 32, 48)
-    assert info.object_segment == 1
-    assert torch.equal(loaded.eval().segment(image), adapted.segment(image))
 
 
 @pytest.mark.parametrize("size", [(33, 47), (32, 48), (17, 16)])

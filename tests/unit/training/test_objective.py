@@ -89,14 +89,6 @@ def test_evidence_by_hand() -> None:
     assert evidence_loss(mask, evidence).item() == pytest.approx(entropy / 1.5 + dice, rel=1e-5)
 
 
-def test_evidence_is_least_where_the_mask_is_what_moves() -> None:
-    moves = halves(6, 8)[:, 0]
-    right = evidence_loss(moves, moves).item()
-    assert right == pytest.approx(0, abs=2e-3)
-    assert evidence_loss(1 - moves, moves).item() > 5
-    assert evidence_loss(torch.full_like(moves, 0.5), moves).item() > 0.5
-
-
 @pytest.mark.parametrize("degree", [0, 1, 2])
 def test_segments_that_move_as_polynomials_cost_nothing(degree: int) -> None:
     rng = np.random.default_rng(degree)

@@ -28,11 +28,6 @@ def test_the_annotated_object_is_followed_whether_it_moves_or_not(which):
         assert overlap(mask, number, which) > 0.9
 
 
-def test_the_crf_refines_it():
-    for number, mask in enumerate(masks(video(2), enlarged(places(0)[0]), crf=True)):
-        assert overlap(mask, number) > 0.97
-
-
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
 def test_both_sides_are_means_over_regions_written_out(share):
     """A mask that cuts through the object: regions above the share, by their covered part; those untouched, whole."""

@@ -68,10 +68,6 @@ def test_candidates_are_least_in_their_window(data):
     assert expected  # the least of the frame always is one
 
 
-def test_a_plateau_is_candidates_all_over():
-    np.testing.assert_array_equal(candidates(np.zeros((3, 4), np.float32), 5), np.arange(12))
-
-
 @given(ROWS, st.integers(1, 12), st.data())
 @settings(max_examples=80, deadline=None)
 def test_each_seed_is_the_one_whose_largest_similarity_is_smallest(embeddings, count, data):
@@ -87,15 +83,6 @@ def test_each_seed_is_the_one_whose_largest_similarity_is_smallest(embeddings, c
         ]
         left = [i for i in range(number) if i not in chosen[:place]]
         assert chosen[place] == max(left, key=lambda i: (nearest[i], -i))
-
-
-def test_the_least_similar_is_the_farthest():
-    """Eq. 6 by its own words, on points near enough for similarities to differ."""
-    embeddings = np.array([[0.0], [0.2], [0.9], [0.5]], np.float32)
-    chosen = choose_seeds(embeddings, np.array([0, 1, 0, 0]), 4).tolist()
-    largest = [max(alike(embeddings[i], embeddings[1]) for _ in [0]) for i in range(4)]
-    assert chosen[:2] == [1, int(np.argmin(largest))] == [1, 2]
-    assert chosen[2:] == [3, 0]  # 0.5 is 0.3 from a seed, 0.0 is 0.2
 
 
 def test_region_flow_is_the_mean_over_the_region():

@@ -20,16 +20,6 @@ def column(*values: float) -> np.ndarray:
     return np.array(values, np.float32)[:, None]
 
 
-def test_tracks_follow_the_most_similar_seed_of_the_next_frame():
-    frames = [column(0, 5, 9), column(8.5, 0.5), column(1, 4, 8, 7)]
-    # 0 -> 0.5 -> 1; 5 -> 8.5 (3.5 away; 0.5 is 4.5 away) -> 8; 9 -> 8.5 -> 8.
-    np.testing.assert_array_equal(link_seeds(frames), [[0, 1, 2], [1, 0, 0], [0, 2, 2]])
-
-
-def test_of_equally_similar_seeds_the_first_goes_on():
-    np.testing.assert_array_equal(link_seeds([column(0), column(1, -1, 1)]), [[0], [0]])
-
-
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_tracks_and_scores_are_those_of_a_plain_loop(data):
