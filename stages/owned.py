@@ -44,6 +44,13 @@ def require_owned(repo: "Repo", command: str | None = None) -> list[str]:
     return [_set_aside(path) for path in changed]
 
 
+def empty_persistent(repo: "Repo", command: str) -> None:
+    """Remove the outputs that persist of the stage that runs `command`; `require_owned` has looked through them."""
+    for out in (out for stage in repo.index.stages if stage.cmd == command for out in stage.outs if out.persist):
+        if os.path.lexists(out.fs_path):
+            out.remove()
+
+
 def strangers(repo: "Repo") -> set[Path]:
     """The files where DVC keeps outputs that are somebody else's, or were changed."""
     foreign, changed = _look_through_all(repo, None)
