@@ -38,7 +38,7 @@ SUBJECTS = (
     "adaptation",
     "transfer",
 )
-ALONE = ("precision", "step_profile")  # run when asked for by name
+ALONE = ("busy", "precision", "step_profile")  # run when asked for by name
 
 
 @exit_on_user_error

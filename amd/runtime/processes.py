@@ -202,9 +202,9 @@ def free_threads() -> int:
 
     Threads that share a core wait for each other: on a busy machine more of them are slower than one.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    busy = psutil.cpu_percent(interval=BUSY_S) / 100 * (psutil.cpu_count() or 1)
-    return max(1, min(cores, round(cores - busy)))
+    busy = psutil.cpu_percent(interval=BUSY_S, percpu=True)
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(busy))
+    return max(1, round(sum(1 - busy[core] / 100 for core in cores)))
 
 
 def limit_memory(megabytes: int) -> None:
