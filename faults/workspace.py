@@ -179,7 +179,8 @@ def _make_project(made: Workspace) -> None:
         shutil.copytree(REPOSITORY / name, made.project / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(REPOSITORY / name, made.project / name)
-    _run(made, (sys.executable, "-m", "compileall", "-q", "amd", "stages", "flows"), "setup")  # as the installation does
+    # As the installation does.
+    _run(made, (sys.executable, "-m", "compileall", "-q", "amd", "stages", "flows"), "setup")
     with encoded_video(made.project / "examples/clip.mp4") as clip:
         for number in range(6):
             clip.write(np.full((48, 64, 3), 40 * number, np.uint8), number / 25)
