@@ -15,7 +15,7 @@ from amd.config import Params, load_params
 from amd.runtime.errors import announce_interrupts, exit_on_user_error, system_errors
 from amd.runtime.files import remove_half_written, sha256
 from amd.runtime.logs import event, logged
-from amd.runtime.processes import dvc_process, follow, keep_freed_memory
+from amd.runtime.processes import dvc_is_gone, dvc_process, follow, keep_freed_memory
 from stages.lock_files import keep_lock_files, lock_files
 from stages.owned import at_work, empty_persistent, require_owned, this_command
 from stages.project import open_project, require_own_store
@@ -44,6 +44,8 @@ def run_stage(name: str, body: Callable[[Params, "Run"], None], keeps: bool = Fa
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if dvc := dvc_process():
         follow(dvc)  # a killed DVC leaves its stage running, which then stands in the next one's way
+    elif dvc_is_gone():  # killed while this program was imported
+        raise KeyboardInterrupt
     emptied = dvc is not None and not (keeps or guards)
     if Path(".dvc").is_dir() and not emptied:
         with open_project() as project:

@@ -148,6 +148,12 @@ def dvc_process() -> psutil.Process | None:
     return None
 
 
+def dvc_is_gone() -> bool:
+    """Whether DVC started this process and has ended since: the parent is then what takes orphans in, of no session
+    of ours."""
+    return "DVC_STAGE" in os.environ and os.getsid(os.getppid()) != os.getsid(0)
+
+
 def identity(process: psutil.Process) -> str:
     """A name of a process of this machine that no other process has: process numbers come again.
 
