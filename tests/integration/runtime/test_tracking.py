@@ -227,9 +227,10 @@ def test_a_store_that_cannot_be_opened(uri: str, word: str, tmp_path: Path, monk
 
 
 def test_the_reason_is_told_not_the_words_before_it():
-    text = "(raised as a result of Query-invoked autoflush; …)\n(sqlite3.OperationalError) database or disk is full\n[SQL …]"
-    full = "MLflow store sqlite:///m.db: (sqlite3.OperationalError) database or disk is full"
-    for words, told in ((text, full), ("", "MLflow store sqlite:///m.db: MlflowException")):
+    reason = "(sqlite3.OperationalError) database or disk is full"
+    text = f"(raised as a result of Query-invoked autoflush; …)\n{reason}\n[SQL …]"
+    store = "MLflow store sqlite:///m.db: "
+    for words, told in ((text, store + reason), ("", f"{store}MlflowException")):
         with pytest.raises(UserError) as error, store_errors("sqlite:///m.db"):
             raise MlflowException(words)
         assert str(error.value) == told
