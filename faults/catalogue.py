@@ -42,6 +42,7 @@ FAULTS = {
     "database gone": Fault(outages.database_gone, ("ingest", "pretrain", "adapt", "register")),
     "MLflow restarted": Fault(outages.mlflow_restarted, ("pretrain", "adapt")),
     "Prefect restarted": Fault(outages.prefect_restarted, ("adapt",), times=2),
+    "port in use": Fault(outages.port_in_use, ("adapt",)),
     "clock jumped": Fault(damage.clock_jumped, ("ingest", "shard", "pretrain", "predict", "adapt")),
     "cache damaged": Fault(
         damage.cache_damaged, ("corpus", "ingest", "shard", "pretrain", "predict", "adapt", "report")

@@ -6,6 +6,7 @@ What a fault takes away it gives back before it returns: afterwards the same com
 import errno
 import os
 import shutil
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from faults.mounts import mount_read_only, unmount
-from faults.servers import mlflow_server, prefect_server
-from faults.trial import LIMIT_S, Trial
+from faults.servers import HOST, mlflow_server, prefect_server
+from faults.trial import LIMIT_S, Missed, Trial
 
 INPUTS = {  # of a stage: what it reads for most of its time
     "ingest": "data/corpus/train/*.mp4",
@@ -109,6 +110,20 @@ def prefect_restarted(trial: Trial) -> None:
         trial.start(PREFECT_API_URL=server.address)
         trial.find(trial.workers)
         server.restart()
+        trial.finish()
+
+
+def port_in_use(trial: Trial) -> None:
+    """Another program takes the port of the fan-out's temporary Prefect server before that server can."""
+    trial.start()
+    server = trial.find(lambda: [each for each in trial.workspace.processes() if "--port" in each.cmdline()])
+    words = server.cmdline()
+    with socket.socket() as other:
+        try:
+            other.bind((HOST, int(words[words.index("--port") + 1])))
+        except OSError:
+            raise Missed from None
+        other.listen()
         trial.finish()
 
 

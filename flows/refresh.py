@@ -9,17 +9,31 @@ the gates.
 from flows import settings  # noqa: F401 - before Prefect
 
 # isort: split
+import argparse
+import signal
 from pathlib import Path
 
 from prefect import flow, get_run_logger
 from ruamel.yaml import YAML
 
 from amd.config import load_params
+from amd.runtime.errors import exit_on_user_error
 from amd.runtime.files import run_lock
 from flows.pipeline import pipeline
+from flows.server import prefect_server
 
 LOCK = Path("dvc.lock")
 SHARDS = "data/shards"
+
+
+@exit_on_user_error
+def main() -> None:
+    """Run the flow by hand; its decision is the last line."""
+    description = "New videos become pairs, and the champion is trained on with them."
+    argparse.ArgumentParser(prog="python -m flows.refresh", description=description).parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with prefect_server():
+        print(refresh())
 
 
 @flow(name="refresh", persist_result=False)
@@ -54,3 +68,7 @@ def new_pairs() -> bool:
 
 def _locked(entries: list[dict]) -> str:
     return next(entry["md5"] for entry in entries if entry["path"] == SHARDS)
+
+
+if __name__ == "__main__":
+    main()

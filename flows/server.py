@@ -27,6 +27,7 @@ from amd.runtime.processes import program_group
 from amd.runtime.store import require_answer
 
 HOST = "127.0.0.1"
+NO_API = (404,)  # HTTP's "not found": a server of something else
 LOG = Path(".amd/logs/prefect.log")
 GRACE_S = 10.0
 POLL_S = 0.1
@@ -45,7 +46,7 @@ def prefect_server() -> Iterator[None]:
     """The server that PREFECT_API_URL names, else a temporary one for the body; UserError when it does not answer."""
     if address := PREFECT_API_URL.value():
         profile = "" if os.environ.get("PREFECT_API_URL") else f" in the profile {get_settings_context().profile.name}"
-        require_answer(str(address), f"PREFECT_API_URL{profile}")
+        require_answer(str(address), f"PREFECT_API_URL{profile}", NO_API)
         yield
         return
     port = _free_port()

@@ -6,6 +6,7 @@ A program that ends with status 2 refuses its input: the state is named Refused,
 from flows import settings  # noqa: F401 - before Prefect
 
 # isort: split
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from prefect.states import Completed, Failed, State
 from amd.runtime.processes import Programs, ending
 
 REFUSED = "Refused"
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of the programs: threads that spin starve a busy machine
 
 
 def run_program(

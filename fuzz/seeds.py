@@ -2,7 +2,7 @@
 
 clip.{mp4,mkv,avi,webm,mov,ts,mpg,flv,wmv}  sizes.{ts,avi} (a size that changes)  moving.{webp,png,avif}
 turned.mp4 (a display matrix)  turned.{jpg,png} (EXIF)  holes.mp4 (a sample of zeros)
-picture.{jpg,png,gif,webp,bmp,tif,jp2,avif,tga}  mask.png  flow.flo  davis/
+picture.{jpg,png,gif,webp,bmp,tif,jp2,avif,heic,tga}  mask.png  flow.flo  davis/
 manifest.parquet  shards/  {model,semantic,embedding,state}.safetensors  plain.pth
 split.txt (with clip.mp4 and frames/)  params.yaml
 """
@@ -114,7 +114,7 @@ def _pictures(folder: Path, images: list[np.ndarray]) -> None:
     for number, image in enumerate(images):
         Image.fromarray(image).save(folder / f"frames/{number:05d}.png")
     first, *others = [Image.fromarray(image) for image in images]
-    for suffix in ("jpg", "png", "gif", "webp", "bmp", "tif", "jp2", "avif", "tga"):
+    for suffix in ("jpg", "png", "gif", "webp", "bmp", "tif", "jp2", "avif", "heic", "tga"):
         first.save(folder / f"picture.{suffix}")
     for suffix in ("webp", "png", "avif"):
         first.save(folder / f"moving.{suffix}", save_all=True, append_images=others, duration=40)

@@ -45,7 +45,7 @@ VIDEOS = (
 )
 PICTURES = (
     *("picture.jpg", "picture.png", "picture.gif", "picture.webp", "picture.bmp", "picture.tif", "picture.jp2"),
-    *("picture.avif", "picture.tga", "turned.jpg", "turned.png"),
+    *("picture.avif", "picture.heic", "picture.tga", "turned.jpg", "turned.png"),
 )
 MASK = "mask.png"
 VIDEO_LIST = "davis/ImageSets/480p/val.txt"
@@ -219,6 +219,7 @@ TARGETS: dict[str, Target] = {
     "params.yaml": Target(_text("params.yaml"), lambda folder: load_params(folder / "params.yaml")),
     ".flo": Target(_bytes("flow.flo"), lambda folder: read_flo(folder / "flow.flo")),
     "image, mask": Target(_image, use_images),
+    "HEIC": Target(_bytes("picture.heic"), use_images),
     "benchmark list": Target(
         _text(VIDEO_LIST, "davis/JPEGImages", "davis/Annotations"),
         lambda folder: open_benchmark("davis2016", folder / "davis"),

@@ -15,9 +15,9 @@ from amd.config import Params, load_params
 from amd.runtime.errors import announce_interrupts, exit_on_user_error, system_errors
 from amd.runtime.files import remove_half_written, sha256
 from amd.runtime.logs import event, logged
-from amd.runtime.processes import dvc_process, follow, keep_freed_memory
+from amd.runtime.processes import dvc_is_gone, dvc_process, follow, keep_freed_memory
 from stages.lock_files import keep_lock_files, lock_files
-from stages.owned import at_work, require_owned, this_command
+from stages.owned import at_work, empty_persistent, require_owned, this_command
 from stages.project import open_project, require_own_store
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ announce_interrupts()  # also while a stage's libraries are imported, which take
 
 
 @exit_on_user_error
-def run_stage(name: str, body: Callable[[Params, "Run"], None], keeps: bool = False) -> None:
+def run_stage(name: str, body: Callable[[Params, "Run"], None], keeps: bool = False, guards: bool = False) -> None:
     """Run a stage's body in its MLflow run; being told to end is an interruption like any other.
 
-    `keeps` says that the stage's outputs persist: DVC does not empty them before. UserError for foreign files in them.
+    `keeps` and `guards` say that the stage's outputs persist: DVC does not empty them before, and foreign files in them
+    are a UserError. What `keeps` is for the body to keep or replace; what `guards` is then emptied here.
     """
     require_own_store()
     from amd.config import params_hash
@@ -43,10 +44,14 @@ def run_stage(name: str, body: Callable[[Params, "Run"], None], keeps: bool = Fa
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if dvc := dvc_process():
         follow(dvc)  # a killed DVC leaves its stage running, which then stands in the next one's way
-    emptied = dvc is not None and not keeps
+    elif dvc_is_gone():  # killed while this program was imported
+        raise KeyboardInterrupt
+    emptied = dvc is not None and not (keeps or guards)
     if Path(".dvc").is_dir() and not emptied:
         with open_project() as project:
             print("".join(f"{line}\n" for line in require_owned(project, this_command())), end="")
+            if guards:
+                empty_persistent(project, this_command())
     params = load_params()
     lock = sha256(LOCK) if LOCK.exists() else None
     hashes = {"params.sha256": params_hash(params)}

@@ -17,4 +17,4 @@ def main(params: Params, run: "Run") -> None:
 
 
 if __name__ == "__main__":
-    run_stage("corpus", main)
+    run_stage("corpus", main, guards=True)

@@ -65,4 +65,4 @@ def evaluate(sequences: list[Sequence], segments: int) -> tuple[dict[str, Any], 
 
 
 if __name__ == "__main__":
-    run_stage("evaluate_sweep", main)
+    run_stage("evaluate_sweep", main, guards=True)

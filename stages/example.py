@@ -55,4 +55,4 @@ def segment_clip(clip: Path, params: Params) -> tuple[list[np.ndarray], dict[str
 
 
 if __name__ == "__main__":
-    run_stage("example", main)
+    run_stage("example", main, guards=True)

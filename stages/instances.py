@@ -20,4 +20,4 @@ def main(params: Params, run: "Run") -> None:
 
 
 if __name__ == "__main__":
-    run_stage("instances", main)
+    run_stage("instances", main, guards=True)

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amd.runtime.errors import UserError
-from amd.runtime.files import read_json, write_json
 
 if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
     from dvc.stage import Stage
 
-AT_WORK = Path(".amd/dvc/at-work")  # a file per stage: since when it works; touched as long as it does
+AT_WORK = Path(".amd/dvc/at-work")  # two files per stage, of no content: their times are the beginning and the end
 ASIDE = Path("set-aside")  # files of DVC's outputs that somebody changed
 TOUCH_S = 1.0
 CLOCK_S = 0.05  # the file system's clock is coarser than the process's
@@ -44,6 +43,13 @@ def require_owned(repo: "Repo", command: str | None = None) -> list[str]:
     return [_set_aside(path) for path in changed]
 
 
+def empty_persistent(repo: "Repo", command: str) -> None:
+    """Remove the outputs that persist of the stage that runs `command`; `require_owned` has looked through them."""
+    for out in (out for stage in repo.index.stages if stage.cmd == command for out in stage.outs if out.persist):
+        if os.path.lexists(out.fs_path):
+            out.remove()
+
+
 def strangers(repo: "Repo") -> set[Path]:
     """The files where DVC keeps outputs that are somebody else's, or were changed."""
     foreign, changed = _look_through_all(repo, None)
@@ -56,14 +62,15 @@ def at_work(command: str, emptied: bool) -> Iterator[None]:
 
     Where DVC has not `emptied` the outputs, the time of interrupted runs before counts too.
     """
-    record, ended = _record(command), threading.Event()
-    if emptied:
-        record.unlink(missing_ok=True)
-    _touch(record, time.time())
+    (begin, end), ended = _records(command), threading.Event()
+    begin.parent.mkdir(parents=True, exist_ok=True)
+    if emptied or not begin.exists():
+        begin.touch()
+    end.touch()
 
     def touch() -> None:
         while not ended.wait(TOUCH_S):
-            _touch(record, time.time())
+            end.touch()
 
     thread = threading.Thread(target=touch, name="at-work", daemon=True)
     thread.start()
@@ -72,7 +79,7 @@ def at_work(command: str, emptied: bool) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        _touch(record, time.time())
+        end.touch()
 
 
 def this_command() -> str:
@@ -116,10 +123,20 @@ def _look_through(out: "Output", worked: tuple[float, float]) -> tuple[list[Path
     for path in files_below(root):
         name = "" if path == root else path.relative_to(root).as_posix()
         same = name in listed and path.is_file() and listed[name] == file_md5(str(path), out.fs)
-        if same or worked[0] <= path.lstat().st_ctime <= worked[1]:
+        if same or _written(path, worked):
             continue
         (changed if name in listed else foreign).append(path)
     return foreign, changed
+
+
+def _written(path: Path, worked: tuple[float, float]) -> bool:
+    """Whether a file was written between two times.
+
+    DVC makes the outputs that persist writable whenever it begins their stage, which is a change of the file but not of
+    what is in it; a clock that jumped or a copy may leave another time of writing.
+    """
+    found = path.lstat()
+    return any(worked[0] <= time_s <= worked[1] for time_s in (found.st_mtime, found.st_ctime))
 
 
 def _hash(out: "Output"):
@@ -160,28 +177,23 @@ def _set_aside(path: Path) -> str:
     return f"{name} was changed since the pipeline made it; that file is now {target}, and the pipeline makes its own"
 
 
-def _record(command: str) -> Path:
-    return AT_WORK / f"{hashlib.sha256(command.encode()).hexdigest()[:16]}.json"
-
-
-def _touch(record: Path, now: float) -> None:
-    if record.exists():
-        os.utime(record, (now, now))
-    else:
-        write_json(record, {"since": now})
+def _records(command: str) -> tuple[Path, Path]:
+    name = hashlib.sha256(command.encode()).hexdigest()[:16]
+    return AT_WORK / f"{name}.begin", AT_WORK / f"{name}.end"
 
 
 def _time_at_work(command: str) -> tuple[float, float]:
     """From when to when a stage was at work since DVC last took its outputs over; an empty time if it was not."""
-    record = _record(command)
+    begin, end = _records(command)
     try:
-        return float(read_json(record)["since"]) - CLOCK_S, record.stat().st_mtime + LATE_S
-    except (UserError, OSError, KeyError, TypeError, ValueError):
+        return begin.stat().st_mtime - CLOCK_S, end.stat().st_mtime + LATE_S
+    except OSError:
         return 0.0, -1.0
 
 
 def _forget_finished(stage: "Stage") -> None:
     """Once dvc.lock lists a stage's outputs as they are, what is written from now on is not its own."""
-    record = _record(stage.cmd)
-    if record.exists() and all(_hash(out) == out.hash_info for out in stage.outs):
-        record.unlink(missing_ok=True)
+    begin, end = _records(stage.cmd)
+    if begin.exists() and all(_hash(out) == out.hash_info for out in stage.outs):
+        for record in (end, begin):
+            record.unlink(missing_ok=True)

@@ -55,4 +55,4 @@ def predict(video: DescribedSequence, settings: Transfer, crf: Crf) -> list[np.n
 
 
 if __name__ == "__main__":
-    run_stage("transfer_predict", main)
+    run_stage("transfer_predict", main, guards=True)

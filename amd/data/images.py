@@ -1,7 +1,7 @@
 """Images, masks and label maps on disk. Input: untrusted files. Output: uint8 and bool arrays.
 
 Pixels are taken as stored where nothing else is asked for: annotations are drawn on stored pixels, whatever an EXIF
-orientation says. A user's photo is read upright. (TIFF alone is always upright: Pillow turns it by itself.)
+orientation says. A user's photo is read upright. (TIFF and HEIC are always upright: their readers turn them.)
 """
 
 import io
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pillow_heif
 import simplejpeg
 from PIL import ExifTags, Image
 
@@ -30,6 +31,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 LYING = frozenset({5, 6, 7, 8})  # orientations that swap width and height
+# Of a HEIC the picture alone is wanted, by one thread as of every other image.
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 MAX_PIXELS = 89_478_485  # of one image: a quarter of a gigabyte as RGB, where Pillow suspects a bomb
 
 
@@ -154,7 +157,11 @@ def _decode(path: Path | str, convert: Callable[[Image.Image], Result]) -> Resul
                     f"{path}: {image.width}x{image.height} pixels is more than the {MAX_PIXELS} that are "
                     "read; make it smaller"
                 )
-            return convert(image)
+            promised = image.size
+            result = convert(image)
+            if image.size != promised:  # a HEIC can be decoded to another size than its header has
+                raise ValueError("{}x{} pixels, not {}x{} as its header says".format(*image.size, *promised))
+            return result
     except UserError:
         raise
     except FileNotFoundError:
@@ -165,7 +172,9 @@ def _decode(path: Path | str, convert: Callable[[Image.Image], Result]) -> Resul
 
 
 def _exif_orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1, as stored, where there is none or it cannot be read."""
+    """The EXIF orientation that is still to be followed, 1 to 8; 1 where there is none or it cannot be read."""
+    if image.format == "TIFF":  # which Pillow turns when it decodes it
+        return 1
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged metadata are no reason to refuse a picture

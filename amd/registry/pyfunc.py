@@ -20,8 +20,8 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 REQUIREMENTS = (
-    *("av", "filelock", "mlflow", "numpy", "opencv-python-headless", "pillow", "psutil", "pydantic", "safetensors"),
-    *("scipy", "simplejpeg", "torch", "tqdm"),
+    *("av", "filelock", "mlflow", "numpy", "opencv-python-headless", "pillow", "pillow-heif", "psutil", "pydantic"),
+    *("safetensors", "scipy", "simplejpeg", "torch", "tqdm"),
 )
 SERVING = "amd.inference.serving"
 

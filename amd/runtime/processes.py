@@ -163,6 +163,12 @@ def dvc_process() -> psutil.Process | None:
     return None
 
 
+def dvc_is_gone() -> bool:
+    """Whether DVC started this process and has ended since: the parent is then what takes orphans in, of no session
+    of ours."""
+    return "DVC_STAGE" in os.environ and os.getsid(os.getppid()) != os.getsid(0)
+
+
 def identity(process: psutil.Process) -> str:
     """A name of a process of this machine that no other process has: process numbers come again.
 
@@ -217,9 +223,9 @@ def free_threads() -> int:
 
     Threads that share a core wait for each other: on a busy machine more of them are slower than one.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    busy = psutil.cpu_percent(interval=BUSY_S) / 100 * (psutil.cpu_count() or 1)
-    return max(1, min(cores, round(cores - busy)))
+    busy = psutil.cpu_percent(interval=BUSY_S, percpu=True)
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(busy))
+    return max(1, round(sum(1 - busy[core] / 100 for core in cores)))
 
 
 def limit_memory(megabytes: int) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -21,6 +21,7 @@ from amd.runtime.errors import UserError
 
 PATIENCE_S = 12.0  # with a server that starts, or is away for a moment
 AGAIN_S = 1.0
+AWAY = (502, 503, 504)  # HTTP's "bad gateway", "unavailable" and "gateway timeout"
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 EXPERIMENT = "amd"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -52,10 +53,11 @@ def without_password(text: str, uri: str = "") -> str:
     return re.sub(r"//[^/\s]*@", "//", text)
 
 
-def require_answer(uri: str, variable: str) -> None:
+def require_answer(uri: str, variable: str, missing: Collection[int] = ()) -> None:
     """UserError, after PATIENCE_S seconds, when nobody answers at the address `uri` that `variable` gives.
 
-    A server that refuses or asks for a password does answer.
+    A server that refuses or asks for a password does answer; not so a proxy before a server that is away, nor one with
+    a status in `missing`.
     """
     parts = urlsplit(uri)
     kind = parts.scheme.partition("+")[0]
@@ -68,7 +70,7 @@ def require_answer(uri: str, variable: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
-                _ask(uri, kind)
+                _ask(uri, kind, {*AWAY, *missing})
                 done.set()
                 return
             except (OSError, ValueError) as error:
@@ -85,14 +87,17 @@ def require_answer(uri: str, variable: str) -> None:
         )
 
 
-def _ask(uri: str, kind: str) -> None:
-    """One question; OSError where there is no answer."""
+def _ask(uri: str, kind: str, away: Collection[int]) -> None:
+    """One question; OSError where there is no answer, or one with an HTTP status of `away`."""
     parts = urlsplit(uri)
     if kind.startswith("http"):
         port = f":{parts.port}" if parts.port else ""
         url = f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}/health"
-        with suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=PATIENCE_S / 2):
-            return
+        try:
+            urllib.request.urlopen(url, timeout=PATIENCE_S / 2).close()
+        except urllib.error.HTTPError as error:
+            if error.code in away:
+                raise OSError(f"HTTP status {error.code}") from None
     else:
         socket.create_connection((parts.hostname or "", parts.port or PORTS[kind]), PATIENCE_S / 2).close()
 

@@ -46,6 +46,7 @@ STAGE_TAG = "amd.stage"
 PROCESS_TAG = "amd.process"  # who will end a run, as amd.runtime.processes.identity
 RUN_VARIABLE = "AMD_MLFLOW_RUN"  # tells a child process which run to log to
 BATCH = 100  # parameters or tags that MLflow takes at once
+FLUSHED = "(raised as a result of"  # SQLAlchemy's words before the reason, of a write that it chose the time of
 LINEAGE_NAME = "lineage.json"  # artifact of a stage's run: a hash of every input and output of the pipeline
 
 # It tells of every new store's tables, and gives a traceback of what it then raises (see store_errors).
@@ -227,7 +228,8 @@ def store_errors(uri: str) -> Iterator[None]:
 
 
 def _store_error(uri: str, error: Exception) -> UserError:
-    return UserError(without_password(f"MLflow store {uri}: {str(error).splitlines()[0]}", uri))
+    lines = [line for line in str(error).splitlines() if not line.startswith(FLUSHED)]
+    return UserError(without_password(f"MLflow store {uri}: {lines[0] if lines else type(error).__name__}", uri))
 
 
 @contextmanager

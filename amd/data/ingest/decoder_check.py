@@ -72,11 +72,12 @@ def _sought(path: Path, ours: dict[int, np.ndarray], ticks: list[int]) -> dict[i
 def _from_start(path: Path, ours: dict[int, np.ndarray]) -> dict[int, np.ndarray] | None:
     theirs, count = {}, 0
     with closing(pyav_pictures(path, *_size(ours))) as pictures:
-        for index, picture in enumerate(pictures):
-            count += 1 + picture.lost
-            if index in ours:
-                theirs[index] = picture.image
-    return theirs if count == max(ours) + 1 else None
+        for picture in pictures:
+            place = count + picture.lost
+            count = place + 1
+            if place in ours:
+                theirs[place] = picture.image
+    return theirs if count == max(ours) + 1 and theirs.keys() == ours.keys() else None
 
 
 def _alike(run: list[int], ours: dict[int, np.ndarray], theirs: dict[int, np.ndarray]) -> bool:

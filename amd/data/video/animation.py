@@ -1,7 +1,7 @@
 """Animated pictures: which image files are short videos, and the frames of those that FFmpeg does not read.
 
 Input: the path of an image. Output: whether it moves; of an animated WebP or AVIF, which Pillow reads, its facts and
-its frames one by one. An animated PNG is read by PyAV like a video.
+its frames one by one. An animated PNG or HEIC is read by PyAV like a video.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,11 @@ from PIL import Image
 
 from amd.data.images import MAX_PIXELS
 
-SUFFIXES = frozenset({".webp", ".avif", ".png", ".apng"})  # that hold one picture or many
+SUFFIXES = frozenset({".webp", ".avif", ".png", ".apng", ".heic", ".heif", ".hif"})  # that hold one picture or many
 UNSAID_S = 0.1  # seconds that browsers show a frame of duration 0
 PNG_START = b"\x89PNG\r\n\x1a\n"
-HEAD = 32  # bytes that tell WebP and AVIF
+HEIC_SEQUENCES = (b"ftyphevc", b"ftyphevx", b"ftypmsf1")
+HEAD = 32  # bytes that tell WebP, AVIF and HEIC
 
 
 class AnimationError(Exception):
@@ -42,7 +43,7 @@ def is_animated(path: Path) -> bool:
             if head.startswith(PNG_START):
                 file.seek(len(PNG_START))
                 return _png_is_animated(file)
-            return _is_webp(head) or _is_avif(head)
+            return _is_webp(head) or _is_avif(head) or _is_heic_sequence(head)
     except OSError:
         return False
 
@@ -103,6 +104,10 @@ def _is_webp(head: bytes) -> bool:
 
 def _is_avif(head: bytes) -> bool:
     return head[4:12] == b"ftypavis"
+
+
+def _is_heic_sequence(head: bytes) -> bool:
+    return head[4:12] in HEIC_SEQUENCES
 
 
 def _png_is_animated(file) -> bool:

@@ -39,6 +39,7 @@ else:
 FOLDER_FPS = 24.0  # a frame folder has no clock
 DECORD_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"})
 DECORD_MAX_PIXELS = 320 * 240  # of a frame: above, PyAV is as fast, and decord's frames in advance pass 60 MB
+DECORD_MAX_FRAMES = 2_000_000  # a day and more; decord takes memory for as many as a header promises, which may lie
 ROUNDING = 4.0  # mean difference of two decoders' pictures of one frame, of 255: they scale and turn in another order
 NO_REPEATS = 1e-9  # of all frames: the share of made-up ones at which decord fails
 CLOCK_ERROR = 0.0015  # seconds: Matroska rounds times to milliseconds
@@ -192,7 +193,8 @@ def _images(source: Source, short_edge: int | None) -> Generator[_Image, None, N
 def _decord_can(facts: Probe, size: tuple[int, int]) -> bool:
     """Whether decord is known to be right, and small enough, for such a video at `size` (width, height)."""
     known = facts.container in DECORD_CONTAINERS and not facts.mirrored
-    return decord is not None and known and size[0] * size[1] <= DECORD_MAX_PIXELS
+    small = size[0] * size[1] <= DECORD_MAX_PIXELS and (facts.frames_promised or 0) <= DECORD_MAX_FRAMES
+    return decord is not None and known and small
 
 
 def _decord_then_pyav(path: Path, size: tuple[int, int]) -> Iterator[_Image]:

@@ -3,7 +3,7 @@
 Input: a path from a user. Output: sources in a fixed order, each with an id of its own. What plainly cannot
 be read (a link loop, a locked folder, a bad line) is a source too, with its `problem`, so that it is reported
 and stops nothing. Of a folder, files of other formats and what `amd segment` made are left out, and that is said.
-An image that moves (WebP, AVIF, PNG) is a video.
+An image that moves (WebP, AVIF, PNG, HEIC) is a video.
 
 A split file (.txt, UTF-8) has a line per video. A line that as a whole names an existing file or folder means
 all of it, blanks and all. Otherwise it is a folder, blank space, and the names of its frames in order; of a
@@ -32,7 +32,7 @@ VIDEO_SUFFIXES = frozenset({
 })  # fmt: skip
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".dib", ".webp",
-    ".avif", ".tif", ".tiff", ".tga", ".jp2", ".j2k", ".jpx", ".jpf",
+    ".avif", ".heic", ".heif", ".hif", ".tif", ".tiff", ".tga", ".jp2", ".j2k", ".jpx", ".jpf",
 })  # fmt: skip
 RECEIPT = "receipt.json"  # in every folder that `amd segment` makes
 NAMED = 5  # files or folders in a note; the others are counted

@@ -227,12 +227,12 @@ def test_doctor_prints_for_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixt
     folder.mkdir()
     encode(folder / "good_one.mp4")
     (folder / "empty_[1].mp4").touch()
-    (folder / "photo.heic").touch()
+    (folder / "photo.psd").touch()
     main(["doctor", "my_videos"])
     printed = capsys.readouterr().out
     assert not re.search(r"^#|\||\\\\|---|^- ", printed, re.MULTILINE)
     assert re.search(r"^  my_videos/empty_\[1\]\.mp4 +an empty file$", printed, re.MULTILINE)
-    assert "left out 1 file of other formats: photo.heic" in printed
+    assert "left out 1 file of other formats: photo.psd" in printed
     assert "2: 1 accepted, 1 rejected" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["my_videos"]  # nothing was written
     (heads,) = [line for line in printed.splitlines() if "promised" in line]

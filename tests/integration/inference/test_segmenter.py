@@ -447,6 +447,22 @@ def test_a_photo_is_segmented_as_it_is_displayed(name: str, orientation: int, ch
     assert (raw["width"], raw["height"]) == ((32, 64) if orientation in (6, 8) else (64, 32))
 
 
+def test_a_heic_photo_is_segmented_as_it_is_displayed(checkpoint: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # also written as HEIC's own rotation, as phones do
+    stored = Image.fromarray(cornered_picture(64, 32)).transpose(Image.Transpose.ROTATE_90)
+    stored.save(tmp_path / "photo.heic", exif=exif.tobytes(), quality=95)
+    assert b"irot" in (tmp_path / "photo.heic").read_bytes()
+    (row,) = run(tmp_path / "photo.heic", checkpoint, tmp_path / "out", overlay=True)
+    assert (row["width"], row["height"], row["failed"]) == (64, 32, False)
+    folder = only_folder(tmp_path / "out")
+    mask = read_mask(folder / "masks/photo.png")
+    expected = probabilities(checkpoint, cornered_picture(64, 32)).argmax(0) == SEGMENT
+    assert (mask == expected).mean() > 0.95  # HEVC's own differences
+    overlay = np.array(Image.open(folder / "overlay.png"))
+    assert corners(np.where(mask[..., None], cornered_picture(64, 32), overlay)) == "RGBW"
+
+
 def test_damaged_exif_is_no_reason_to_refuse_a_photo(checkpoint: Path, tmp_path: Path) -> None:
     path = photo(tmp_path / "photo.jpg", 6)
     path.write_bytes(path.read_bytes().replace(b"MM\x00*", b"MM\xff*"))

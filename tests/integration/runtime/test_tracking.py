@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as Record
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from projects import REPOSITORY
 
@@ -19,7 +20,7 @@ from amd.config import Params, load_params, params_hash
 from amd.config.profiles import differences, load_profile, nearest_profile
 from amd.runtime.errors import UserError
 from amd.runtime.lineage import git_tags, version_tags
-from amd.runtime.tracking import About, attached_run, connect, nested_run, pipeline_run, stage_run
+from amd.runtime.tracking import About, attached_run, connect, nested_run, pipeline_run, stage_run, store_errors
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +214,16 @@ def test_a_store_that_cannot_be_opened(uri: str, word: str, tmp_path: Path, monk
         connect()
     assert "\n" not in str(error.value)
     assert "secret" not in str(error.value)
+
+
+def test_the_reason_is_told_not_the_words_before_it():
+    reason = "(sqlite3.OperationalError) database or disk is full"
+    text = f"(raised as a result of Query-invoked autoflush; …)\n{reason}\n[SQL …]"
+    store = "MLflow store sqlite:///m.db: "
+    for words, told in ((text, store + reason), ("", f"{store}MlflowException")):
+        with pytest.raises(UserError) as error, store_errors("sqlite:///m.db"):
+            raise MlflowException(words)
+        assert str(error.value) == told
 
 
 def test_several_processes_may_be_the_first_to_use_a_store(tmp_path: Path):

@@ -105,6 +105,18 @@ def test_what_an_interrupted_stage_left_is_its_own_and_nothing_else(
         prepare()
 
 
+def test_what_a_stage_wrote_stays_its_own_however_late_it_goes_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC makes the files of outputs that persist writable before it begins the stage again."""
+    monkeypatch.setattr("stages.owned.LATE_S", 0.0)
+    with at_work(MAKE, emptied=False):
+        Path("data/clips/half").write_text("by the stage")
+    time.sleep(0.2)
+    Path("data/clips/half").chmod(0o644)
+    assert prepare() == []
+
+
 def test_a_project_without_git_is_refused_in_one_line(project: Path) -> None:
     Path(".git").rename("no-git")
     with pytest.raises(UserError, match=r"not a git repository \(a ZIP has none\).*git init"):

@@ -73,3 +73,11 @@ def test_new_videos_alone_lead_to_a_training_that_begins_with_the_champion(proje
 def test_second_refresh_at_once_is_refused(project: Path) -> None:
     with run_lock(".amd/locks/refresh", "refresh"), pytest.raises(UserError, match="another run is at work"):
         refresh()
+
+
+def test_by_hand_its_decision_is_the_last_line(project: Path) -> None:
+    words = [sys.executable, "-m", "flows.refresh"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "new pairs; trained anew, as there is no champion"
+    assert trainings() == 1

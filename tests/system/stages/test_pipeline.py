@@ -267,7 +267,10 @@ def tree_of(folder: Path) -> set[str]:
 
 def test_foreign_files_everywhere_are_found_again(copied):
     copy, _ = copied
-    owned = ("data/corpus/train", "data/shards", "predictions/image/masks/builtin-clips/clip-0000", "models/sweep/c4")
+    owned = (
+        *("data/corpus/train", "data/shards", "predictions/image/masks/builtin-clips/clip-0000", "predictions/example"),
+        "models/sweep/c4",
+    )
     beside = (".", "data", "models", "predictions", "metrics", "report", "videos", ".amd-mine", "inbox")
     for folder in (*owned, *beside):
         (copy / folder).mkdir(parents=True, exist_ok=True)
@@ -277,6 +280,10 @@ def test_foreign_files_everywhere_are_found_again(copied):
         refused = run(copy, sys.executable, "-m", command)
         assert refused.returncode != 0, command
         assert "mine.mp4" in refused.stderr, refused.stderr
+    for stage in ("corpus", "shard", "predict", "example"):  # without what comes before in `make run`
+        refused = run(copy, "dvc", "repro", "--single-item", stage)
+        assert refused.returncode != 0, stage
+        assert "not made by the pipeline" in refused.stderr, refused.stderr
     assert run(copy, sys.executable, "-m", "stages.clean").returncode == 0
     assert not (copy / "models/amd.safetensors").exists()
     for folder in (*owned, *(name for name in beside if name != "videos")):

@@ -170,11 +170,11 @@ def test_split_file_reports_its_bad_lines(tmp_path):
 
 
 def test_what_is_left_out_is_counted_and_named(tmp_path, capsys):
-    touch(tmp_path, "clip.mp4", "a.heic", "b.HEIC", "deep/c.docx", "d.xyz", "e.xyz", "f.xyz", "g.xyz", ".hidden.xyz")
+    touch(tmp_path, "clip.mp4", "a.psd", "b.CR2", "deep/c.docx", "d.xyz", "e.xyz", "f.xyz", "g.xyz", ".hidden.xyz")
     notes = []
     assert [source.path.name for source in find_inputs(tmp_path, notes.append)] == ["clip.mp4"]
     assert notes == [
-        f"{tmp_path}: left out 7 files of other formats: a.heic, b.HEIC, d.xyz, deep/c.docx, e.xyz and 2 more"
+        f"{tmp_path}: left out 7 files of other formats: a.psd, b.CR2, d.xyz, deep/c.docx, e.xyz and 2 more"
     ]
     find_inputs(tmp_path)
     assert capsys.readouterr().err == notes[0] + "\n"
@@ -195,7 +195,7 @@ def test_videos_of_less_usual_suffixes_are_sources(tmp_path, name):
     assert (source.path.name, source.frame_names) == (name, None)
 
 
-@pytest.mark.parametrize("suffix", ["tif", "TIFF", "jp2", "avif", "jfif", "tga", "pbm"])
+@pytest.mark.parametrize("suffix", ["tif", "TIFF", "jp2", "avif", "heic", "HIF", "jfif", "tga", "pbm"])
 def test_images_of_less_usual_suffixes_are_frames_and_can_be_read(tmp_path, suffix):
     picture = Image.new("1" if suffix == "pbm" else "RGB", (16, 8), "white")
     picture.save(tmp_path / f"a.{suffix}")

@@ -222,6 +222,18 @@ def test_large_frames_are_not_decoded_ahead(tmp_path):
     assert [frame.decoder for frame in read_frames(source(path), 90)] == ["decord"] * 2
 
 
+def test_a_header_that_promises_too_many_frames_takes_no_memory(tmp_path):
+    """decord, in C++, would end the process where it gets no memory for as many."""
+    path = encode(tmp_path / "clip.mp4", frames=6)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"stts") + 12  # behind version and number of entries: how many frames the first is for
+    content[start : start + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    assert probe(path).frames_promised > 2**31
+    frames = list(read_frames(source(path)))
+    assert [(read_number(frame.image), frame.decoder) for frame in frames] == [(number, "pyav") for number in range(6)]
+
+
 def test_stops_early(tmp_path):
     path = encode(tmp_path / "clip.mp4", frames=30)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208

@@ -23,6 +23,7 @@ from amd.data.video.decode import DecodeError, Frame, Source, read_frames
 from amd.data.video.flaws import Flaws
 from amd.data.video.orientation import Orientation, from_matrix
 from amd.data.video.probe import probe
+from amd.data.video.sources import find_inputs, is_one_image
 
 LIMITS = Limits(max_pixels=1_000_000, max_hours=1.0, min_change=1.0, max_change=40.0)
 SEVERAL_GROUPS = {
@@ -160,6 +161,21 @@ def test_animated_pictures_are_videos(tmp_path, name):
     row = examine(Source("clip", tmp_path / name), LIMITS)
     assert (row["status"], row["frames"], row["width"], row["height"]) == ("accepted", 9, 96, 72)
     assert row["fps"] == pytest.approx(20, rel=0.05)
+
+
+def test_a_heic_sequence_is_a_video(tmp_path):
+    """As cameras write bursts: an MP4's boxes under another brand, its track of the kind `pict`."""
+    content = encode(tmp_path / "clip.mp4", frames=9, codec="libx265").read_bytes()
+    assert content[4:8] == b"ftyp"
+    start = content.index(b"hdlr")
+    path = tmp_path / "burst.heic"
+    path.write_bytes(content[:8] + b"hevc" + content[12:start] + content[start:].replace(b"vide", b"pict", 1))
+    (source,) = find_inputs(path)
+    assert source.frame_names is None
+    assert not is_one_image(path)
+    assert [read_number(frame.image) for frame in read(path)] == list(range(9))
+    row = examine(source, LIMITS)
+    assert (row["status"], row["frames"], row["codec"]) == ("accepted", 9, "hevc")
 
 
 def test_a_torn_animation_keeps_its_good_frames(tmp_path):

@@ -1,8 +1,11 @@
 """Addresses of stores: no password is told, nobody's answer is waited for, a store that was moved is mended."""
 
 import sqlite3
+import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,39 @@ def test_a_server_that_takes_the_question_and_is_silent(monkeypatch: pytest.Monk
     with silent_server() as port, pytest.raises(UserError, match="nobody answers"):
         require_answer(f"http://127.0.0.1:{port}", "X")
     assert time.monotonic() - started < 5
+
+
+@contextmanager
+def http_server(status: int) -> Iterator[str]:
+    """The address of a server that answers everything with `status`."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("status", "missing"), [(502, ()), (503, ()), (504, ()), (404, (404,))])
+def test_a_proxy_or_another_server_is_no_answer(
+    status: int, missing: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PATIENCE_S", 0.5)
+    with http_server(status) as address, pytest.raises(UserError, match=rf"nobody answers \(HTTP status {status}\)"):
+        require_answer(address, "X", missing)
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 404, 500])
+def test_a_server_that_refuses_or_asks_for_a_password_answers(status: int) -> None:
+    with http_server(status) as address:
+        require_answer(address, "X")
 
 
 @pytest.mark.parametrize("uri", ["sqlite:////nowhere/mlflow.db", "databricks"])
