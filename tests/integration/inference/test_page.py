@@ -172,7 +172,8 @@ def test_the_page_is_told_what_there_is(page: TestClient):
     about = page.get("/about").json()
     assert list(about["exports"]) == list(EXPORTS)
     assert about["limits"]["bytes"] == 1000
-    assert not about["images"], "without a model a photo is refused"
+    assert about["images"]
+    assert not Asked(method="motion").takes_images  # motion alone refuses a photo
     assert tuple(about["overlay"]["colour"]) == COLOUR
     for name in ("/", "/static/style.css", "/static/viewer.js", "/static/page.js"):
         assert page.get(name).status_code == 200
