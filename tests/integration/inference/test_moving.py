@@ -113,7 +113,7 @@ def test_a_part_of_the_video_and_an_object_at_a_point(
 def test_a_photo_is_segmented_by_the_packaged_model(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """As `--model` with its file does; where motion alone is asked for, it is refused."""
     photo = tmp_path / "photo.png"
-    with av.open(str(REPOSITORY / "examples/clip.mp4")) as clip:
+    with av.open(str(REPOSITORY / "examples/blackswan.mp4")) as clip:
         frame = next(clip.decode(video=0)).to_ndarray(format="rgb24")
     Image.fromarray(frame).save(photo)
     main(["segment", str(photo), "--out", str(tmp_path / "out")])
