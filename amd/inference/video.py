@@ -77,6 +77,7 @@ class Video:
     def of(cls, source: Source, span: Span | None = None, **more: Any) -> Self:
         """A source with what its container says of it."""
         span = span or Span()
+        promised: int | None
         if source.frame_names is not None:
             promised, rate, about = len(source.frame_names), FOLDER_FPS, 0
         else:

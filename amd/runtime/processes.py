@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import psutil
 
@@ -29,7 +29,8 @@ from amd.runtime.zygote import Unserved, Zygote
 
 POLL_S = 0.05
 FOLLOW_S = 0.5
-BUSY_S = 0.2  # how long the machine is looked at
+BUSY_S = 0.2  # how long the machine is looked at, at least
+RECENT_S = 5.0  # what was seen longer ago says nothing of now
 
 # Ends the group when the pipe from this process closes, which the kernel sees to even if this process is killed.
 LIFELINE = 'exec 3<&0; (cat <&3; kill 0) >/dev/null 2>&1 & exec "$@" </dev/null 3<&-'
@@ -218,14 +219,33 @@ def keep_freed_memory() -> bool:
     return mallopt is not None and bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT) and mallopt(TRIM_THRESHOLD, NEVER))
 
 
+class _Look(NamedTuple):
+    """Seconds: a moment, and how long all cores together were idle until then, and this process at work."""
+
+    moment: float
+    idle: float
+    own: float
+
+
+def _look() -> _Look:
+    times = psutil.cpu_times()
+    return _Look(time.monotonic(), times.idle + getattr(times, "iowait", 0.0), time.process_time())
+
+
+_BEGUN = _look()  # a program's start: its imports are time enough to see what others do
+
+
 def free_threads() -> int:
     """How many cores of this process are not busy with something else, at least one.
 
     Threads that share a core wait for each other: on a busy machine more of them are slower than one.
     """
-    busy = psutil.cpu_percent(interval=BUSY_S, percpu=True)
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(busy))
-    return max(1, round(sum(1 - busy[core] / 100 for core in cores)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    before = _BEGUN if time.monotonic() - _BEGUN.moment < RECENT_S else _look()
+    time.sleep(max(0.0, before.moment + BUSY_S - time.monotonic()))
+    now = _look()
+    free = (now.idle - before.idle + now.own - before.own) / (now.moment - before.moment)
+    return max(1, min(cores, round(free)))
 
 
 def limit_memory(megabytes: int) -> None:

@@ -150,10 +150,11 @@ def _corners(origins: np.ndarray, falling: np.ndarray) -> tuple[np.ndarray, np.n
     whole = np.int32 if np.prod(sizes) < 2**31 else np.int64  # half as long, twice as fast
     strides = np.append(np.cumprod(np.append(1, sizes[:0:-1]))[::-1], 0).astype(whole)
     key = strides[1:-1] @ (quotients - low[:, None]).astype(whole)
-    keys, places = [], np.empty((origins.shape[1], count), np.int32)
+    keys: list[np.ndarray] = []
+    places = np.empty((origins.shape[1], count), np.int32)
     for corner in range(count):  # each by itself: their remainders differ
         found, places[:, corner] = np.unique(key, return_inverse=True)
-        places[:, corner] += sum(map(len, keys))
+        places[:, corner] += sum(len(before) for before in keys)
         keys.append(found)
         key = key + (strides[0] - strides[1:])[falling[-1 - corner]]
     return np.concatenate(keys), places, strides

@@ -59,3 +59,20 @@ with Programs(9.0) as programs:
         process.kill()
         process.wait()
     wait_for(lambda: ended(tmp_path / "child"), 5)
+
+
+LOADED = """
+import os, subprocess, sys, time
+busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count())]
+from amd.runtime.processes import free_threads
+time.sleep(0.5)
+print(free_threads())
+for each in busy:
+    each.kill()
+"""
+
+
+def test_cores_that_others_keep_busy_are_not_free() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED], env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert done.stdout == "1\n"
