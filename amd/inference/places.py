@@ -24,10 +24,11 @@ def find_place(out: Path, name: str, key: dict[str, Any]) -> tuple[Path, dict[st
     """
     for number in count(1):
         folder = out / (name if number == 1 else f"{name}-{number}")
-        if not (folder / RECEIPT).exists():
-            if folder.exists() and any(folder.iterdir()):
-                raise UserError(f"{folder}: was not made by amd segment; move it away or choose another --out")
+        files = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        if files <= {RECEIPT}:  # nothing, or what a run left that failed before its first mask
             return folder, None
+        if RECEIPT not in files:
+            raise UserError(f"{folder}: was not made by amd segment; move it away or choose another --out")
         if (receipt := standing(folder / RECEIPT, "key", key)) is not None:
             return folder, receipt["row"]
     raise AssertionError

@@ -20,6 +20,7 @@ from amd.inference.objects import ObjectTracker
 from amd.inference.video import Video
 from amd.runtime.errors import UserError
 
+NEAR = 0.02  # of the frame's short edge: how far beside an object a point may lie, as thin ones are hard to hit
 POINT = re.compile(r"(\d+),(\d+)@(\d+(?:\.\d+)?|\.\d+)", re.ASCII)
 
 
@@ -63,8 +64,8 @@ def parse_point(text: str, option: str) -> Point:
 def choose(frames: Iterable[tuple[float, np.ndarray]], keep: Sequence[Point], drop: Sequence[Point]) -> Selection:
     """What the points mean in a video, given as each frame's timestamp (seconds) and ids uint8 H,W, in order.
 
-    A point means the object at it in the frame shown at its time. UserError when there is none, or when the point
-    lies outside the frame or after the end.
+    A point means the object at it, or just beside it, in the frame shown at its time. UserError when there is none, or
+    when the point lies outside the frame or after the end.
     """
     waiting = sorted([*keep, *drop], key=lambda point: point.seconds)
     found: dict[Point, int] = {}
@@ -149,9 +150,13 @@ def _object_at(ids: np.ndarray, point: Point) -> int:
     height, width = ids.shape
     if point.x >= width or point.y >= height:
         raise UserError(f"{point}: outside the frame of {width}x{height} pixels; give a point inside")
-    number = int(ids[point.y, point.x])
-    if number:
-        return number
+    reach = round(NEAR * min(height, width))
+    top, left = max(0, point.y - reach), max(0, point.x - reach)
+    around = ids[top : point.y + reach + 1, left : point.x + reach + 1]
+    rows, columns = np.nonzero(around)
+    if len(rows):
+        nearest = np.argmin((rows + top - point.y) ** 2 + (columns + left - point.x) ** 2)
+        return int(around[rows[nearest], columns[nearest]])
     boxes = [_described(ids == other) for other in np.unique(ids) if other]
     there = f"objects there: {'; '.join(boxes)}" if boxes else "there is none in that frame"
     raise UserError(f"{point}: no object at that point; {there}")

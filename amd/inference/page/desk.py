@@ -5,6 +5,7 @@ a job; a job's folder goes when the job is removed. Working means a program (amd
 with the job, with the page, or with a killed page.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -210,9 +211,10 @@ class Desk:
         (job.folder / PROGRESS).unlink(missing_ok=True)
         command = (sys.executable, "-m", "amd.inference.page.work", *task.words)
         deadline = time.monotonic() + self.limits.timeout_s
+        environment = os.environ | {"TMPDIR": str(job.folder)}  # what PyTorch leaves there goes with the job, too
         with (
             log.open("w") as output,
-            program_group(command, GRACE_S, stdout=output, stderr=subprocess.STDOUT) as running,
+            program_group(command, GRACE_S, stdout=output, stderr=subprocess.STDOUT, env=environment) as running,
         ):
             while (status := running.poll()) is None:
                 if self._ended or job.removed:

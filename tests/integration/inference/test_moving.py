@@ -110,9 +110,11 @@ def test_a_part_of_the_video_and_an_object_at_a_point(
     main([*words, "--start", "0.2", "--end", "0.4", "--every", "2"])
     assert sorted(path.stem for path in (tmp_path / "out/clip/masks").iterdir()) == ["000005", "000007", "000009"]
     assert "| 3/3 " in capsys.readouterr().err, "time left is told of a part, too"
-    with pytest.raises(SystemExit, match="2"):
-        main([*words, "--keep", "155,5@0.2"])
-    assert "no object at that point" in capsys.readouterr().err
+    for point in ("155,5@0.2", "154,5@0.2"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*words, "--keep", point])
+        assert "no object at that point" in capsys.readouterr().err
+    assert not (tmp_path / "out/clip-3").exists(), "a point that meant nothing takes no folder"
 
 
 def test_a_photo_is_segmented_by_the_packaged_model(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

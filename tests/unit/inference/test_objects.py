@@ -184,6 +184,7 @@ def times_and_ids() -> list[tuple[float, np.ndarray]]:
         ([Point(42, 7, 0.0)], [], {2}),
         ([Point(42, 7, 0.19)], [], {2}),  # the frame of 0.1 is shown until 0.2
         ([Point(42, 30, 0.2)], [], {2}),
+        ([Point(42, 27, 0.2)], [], {2}),  # a pixel above it
         ([Point(42, 30, 0.3)], [], {2}),
         ([Point(42, 30, 0.35), Point(6, 6, 0.1)], [], {1, 2}),
         ([], [Point(6, 6, 0.0)], {2}),
