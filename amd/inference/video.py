@@ -79,12 +79,12 @@ class Video:
         span = span or Span()
         promised: int | None
         if source.frame_names is not None:
-            promised, rate, about = len(source.frame_names), FOLDER_FPS, 0
-        else:
-            facts = probe(source.path)
-            promised, rate = facts.frames_promised, facts.fps or FOLDER_FPS
-            about = round((facts.duration_s or 0) * rate)  # Matroska does not count its frames
-        return cls(source, span, promised, span.count(promised or about, rate) or None, **more)
+            count = len(source.frame_names)
+            return cls(source, span, count, span.count(count, FOLDER_FPS) or None, **more)
+        facts = probe(source.path)
+        rate = facts.fps or FOLDER_FPS
+        about = facts.frames_promised or round((facts.duration_s or 0) * rate)  # Matroska does not count its frames
+        return cls(source, span, facts.frames_promised, span.count(about, rate) or None, **more)
 
     def frames(self, phase: str) -> Iterator[Frame]:
         """The wanted frames from the start, up to the damage if there is any. UserError when no frame decodes."""
