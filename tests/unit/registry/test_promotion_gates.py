@@ -57,7 +57,7 @@ def own(
         (own(0.1, real=False), own(0.9, real=False), True, "J 0.600 per image"),
         # and not otherwise, whatever they say
         (own(0.5, 0.5, image=0.1), own(0.4, 0.6, real=False), True, "motion evidence 0.500 on 2 held-out"),
-        (own(0.5, 0.4, image=0.9), own(0.5, 0.5), True, "warning: agreement with motion evidence 0.450 on 2 held-out videos is"),
+        (own(0.5, 0.4, image=0.9), own(0.5, 0.5), True, "warning: agreement with motion evidence 0.450 on 2"),
         (own(image=0.9), own(real=False), False, "drawn clips do not decide between models of which one saw other"),
         (own(image=0.9, real=False), own(), False, "no video is held out (ingest.held_out)"),
         # only videos that both were judged in count
