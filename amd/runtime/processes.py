@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -220,7 +220,7 @@ def keep_freed_memory() -> bool:
 
 
 class _Look(NamedTuple):
-    """Seconds: a moment, and how long all cores together were idle until then, and this process at work."""
+    """Seconds: a moment, and how long this process's cores together were idle until then, and the process at work."""
 
     moment: float
     idle: float
@@ -228,8 +228,15 @@ class _Look(NamedTuple):
 
 
 def _look() -> _Look:
-    times = psutil.cpu_times()
-    return _Look(time.monotonic(), times.idle + getattr(times, "iowait", 0.0), time.process_time())
+    times = psutil.cpu_times(percpu=True)
+    ours = [times[core] for core in _cores()]
+    idle = sum(core.idle + getattr(core, "iowait", 0.0) for core in ours)
+    return _Look(time.monotonic(), idle, time.process_time())
+
+
+def _cores() -> Collection[int]:
+    """The cores that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
 
 
 _BEGUN = _look()  # a program's start: its imports are time enough to see what others do
@@ -240,12 +247,11 @@ def free_threads() -> int:
 
     Threads that share a core wait for each other: on a busy machine more of them are slower than one.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     before = _BEGUN if time.monotonic() - _BEGUN.moment < RECENT_S else _look()
     time.sleep(max(0.0, before.moment + BUSY_S - time.monotonic()))
     now = _look()
     free = (now.idle - before.idle + now.own - before.own) / (now.moment - before.moment)
-    return max(1, min(cores, round(free)))
+    return max(1, min(len(_cores()), round(free)))
 
 
 def limit_memory(megabytes: int) -> None:
