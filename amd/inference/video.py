@@ -77,7 +77,6 @@ class Video:
     def of(cls, source: Source, span: Span | None = None, **more: Any) -> Self:
         """A source with what its container says of it."""
         span = span or Span()
-        promised: int | None
         if source.frame_names is not None:
             count = len(source.frame_names)
             return cls(source, span, count, span.count(count, FOLDER_FPS) or None, **more)
