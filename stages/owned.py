@@ -79,7 +79,8 @@ def at_work(command: str, emptied: bool) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        end.touch()
+        now = time.time()
+        os.utime(end, (now, now + CLOCK_S - LATE_S))  # it ended by itself: nothing of it is late
 
 
 def this_command() -> str:

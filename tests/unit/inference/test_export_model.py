@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from amd.cli import main
-from amd.inference.export_model import METADATA, export_model
+from amd.inference.export_model import METADATA, TOLERANCES, export_model
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.loading import open_as
@@ -77,7 +77,7 @@ def test_torchscript_gives_the_models_masks_at_every_size(backbone: str, stride:
 
 def test_a_file_whose_masks_differ_does_not_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = make(tmp_path / "m.safetensors", "small", 4)
-    monkeypatch.setattr("amd.inference.export_model.TOLERANCE", -1.0)
+    monkeypatch.setitem(TOLERANCES, "torchscript", -1.0)
     with pytest.raises(UserError, match=r"m\.pt: its masks differ from the model's by .*; it is not written"):
         export_model(str(path), "torchscript", tmp_path / "m.pt")
     assert [found.name for found in tmp_path.iterdir()] == ["m.safetensors"]
