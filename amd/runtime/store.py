@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from amd.runtime.errors import UserError
 
-PATIENCE_S = 12.0  # with a server that starts, or is away for a moment
+PATIENCE_S = 8.0  # with a server that starts, or is away for a moment; importing MLflow takes some more
 AGAIN_S = 1.0
 AWAY = (502, 503, 504)  # HTTP's "bad gateway", "unavailable" and "gateway timeout"
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
