@@ -12,6 +12,7 @@ import csv
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,9 +107,10 @@ def plot(rows: Sequence[tuple[str, float, float]], path: Path) -> None:
     """J against seconds a frame."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    for name, score, seconds in rows:
+    words: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
+    for number, (name, score, seconds) in enumerate(rows):
         axes.plot(seconds, score, "o", color="#3b82c4" if name.startswith("--") else "#999999")
-        axes.annotate(name, (seconds, score), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        axes.annotate(name, (seconds, score), xytext=(6, -11 if number % 2 else 5), **words)
     axes.set(xscale="log", xlabel="seconds a frame", ylabel="J", ylim=(0, None))
     axes.margins(x=0.25)
     axes.grid(alpha=0.2)
