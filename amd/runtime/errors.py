@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -94,9 +95,11 @@ def exit_on_user_error(function: Callable[..., None]) -> Callable[..., None]:
             with quiet_pipes():
                 function(*arguments, **options)
         except UserError as error:
+            traceback.clear_frames(error.__traceback__)  # which ends progress lines: the error is the last line
             print("\n".join([f"error: {error}", *_notes(error)]), file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt as interrupt:
+            traceback.clear_frames(interrupt.__traceback__)
             print(str(interrupt) or INTERRUPTED, file=sys.stderr)
             sys.exit(130)
         except SystemExit as ending:  # with the status of a program that has said why itself

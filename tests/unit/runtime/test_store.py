@@ -53,11 +53,13 @@ def test_a_server_that_takes_the_question_and_is_silent(monkeypatch: pytest.Monk
 
 
 @contextmanager
-def http_server(status: int) -> Iterator[str]:
-    """The address of a server that answers everything with `status`."""
+def http_server(status: int, asked: list[str] | None = None) -> Iterator[str]:
+    """The address of a server that answers everything with `status`; what it was asked for goes into `asked`."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if asked is not None:
+                asked.append(self.path)
             self.send_response(status)
             self.end_headers()
 
@@ -81,8 +83,10 @@ def test_a_proxy_or_another_server_is_no_answer(
 
 @pytest.mark.parametrize("status", [200, 401, 403, 404, 500])
 def test_a_server_that_refuses_or_asks_for_a_password_answers(status: int) -> None:
-    with http_server(status) as address:
+    asked: list[str] = []
+    with http_server(status, asked) as address:
         require_answer(address, "X")
+    assert len(asked) == 1  # not asked again and again, as one that is away is
 
 
 @pytest.mark.parametrize("uri", ["sqlite:////nowhere/mlflow.db", "databricks"])
