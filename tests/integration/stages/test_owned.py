@@ -86,10 +86,7 @@ def test_outputs_of_another_commit_are_known_from_the_cache(project: Path) -> No
     assert prepare() == []
 
 
-def test_what_an_interrupted_stage_left_is_its_own_and_nothing_else(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("stages.owned.LATE_S", 0.0)
+def test_what_an_interrupted_stage_left_is_its_own_and_nothing_else(project: Path) -> None:
     with at_work(MAKE, emptied=True):
         Path("data/clips/half").write_text("by the stage")
     assert prepare() == []
@@ -105,11 +102,8 @@ def test_what_an_interrupted_stage_left_is_its_own_and_nothing_else(
         prepare()
 
 
-def test_what_a_stage_wrote_stays_its_own_however_late_it_goes_on(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_stage_wrote_stays_its_own_however_late_it_goes_on(project: Path) -> None:
     """DVC makes the files of outputs that persist writable before it begins the stage again."""
-    monkeypatch.setattr("stages.owned.LATE_S", 0.0)
     with at_work(MAKE, emptied=False):
         Path("data/clips/half").write_text("by the stage")
     time.sleep(0.2)
