@@ -42,9 +42,7 @@ class MovingMethod:
     info: EvidenceInfo
     settings: Fused
     threads: int
-    start: tuple[AMD, int] | None = None  # what appearance begins with, and its object segment
-    start_weights: str | None = None  # its hash
-    photos: AmdMethod | None = None  # of single images; None: the packaged one
+    start: AmdMethod | None = None  # what appearance begins with; single images are given to it, too
 
     def summary(self) -> dict[str, Any]:
         """What summary.json says of it."""
@@ -57,7 +55,7 @@ class MovingMethod:
         return {
             "method": self.opinion,
             "evidence": weights_hash(self.network),
-            "start": self.start_weights,
+            "start": self.start.weights if self.start else None,
             "settings": self.settings.model_dump(),
         }
 
@@ -81,8 +79,9 @@ class MovingMethod:
         evidence = partial(_evidence, network=self.network, info=self.info, threads=self.threads)
         device = next(self.network.parameters()).device
         steps = partial(video.steps, "fit")
+        start = (self.start.model, self.start.chosen) if self.start else None
         for made in segment_video(
-            open_frames, evidence, self.settings, self.opinion, self.start, device, self.threads, steps
+            open_frames, evidence, self.settings, self.opinion, start, device, self.threads, steps
         ):
             frame = passing.popleft()
             reason = made.confidence.reason
@@ -99,7 +98,8 @@ class MovingMethod:
 
     def _photo(self, video: Video) -> Iterator[MaskedFrame]:
         """A photo's mask; it is as sure as the mask's probabilities are of 1."""
-        video.notes.append(PHOTO_NOTE)
+        if self.start is None:
+            video.notes.append(PHOTO_NOTE)
         video.kept = lambda name: None  # its probabilities are wanted
         for frame in self._photos().masks(video):
             sure = 2 * float(np.asarray(frame.soft)[frame.mask].mean()) - 1 if frame.mask.any() else 0.0
@@ -107,7 +107,7 @@ class MovingMethod:
 
     def _photos(self) -> AmdMethod:
         """What single images are given to."""
-        return self.photos or packaged_photos(next(self.network.parameters()).device.type)
+        return self.start or packaged_photos(next(self.network.parameters()).device.type)
 
 
 @cache
@@ -151,13 +151,11 @@ def open_moving(choice: Choice, opinion: Method) -> MovingMethod:
     UserError for weights that cannot be read, and a model that cannot be had or is no AMD.
     """
     network, info = load_evidence(choice.evidence or PACKAGED, choose_device(choice.device))
-    start = weights = photos = None
+    start = None
     if choice.model is not None:
-        model, model_info = open_as(AMD, choice.model, choice.device)
-        photos = amd_method(model, model_info, None, choice.segment)
-        start, weights = (model, photos.chosen), photos.weights
+        start = amd_method(*open_as(AMD, choice.model, choice.device), None, choice.segment)
     settings = choice.settings.model_copy(update={"iterations": choice.adapt} if choice.adapt else {})
-    return MovingMethod(opinion, network, info, settings, choice.threads, start, weights, photos)
+    return MovingMethod(opinion, network, info, settings, choice.threads, start)
 
 
 def _evidence(

@@ -73,7 +73,7 @@ class Segmenting:
 
     def __init__(self, amd: AmdMethod, device: str) -> None:
         motion = open_moving(Choice(method="motion", device=device, threads=free_threads()), "motion")
-        fused = replace(motion, opinion="fused", start=(amd.model, amd.chosen), start_weights=amd.weights)
+        fused = replace(motion, opinion="fused", start=amd)
         self.amd = amd
         self.methods: dict[str, Method] = {"motion": motion, "fused": fused, "amd": amd}
 
