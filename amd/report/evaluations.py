@@ -139,7 +139,8 @@ def _published(published: Any) -> list[Table]:
 
 
 def _adaptation(report: Report) -> str:
-    return f"{report['videos']} videos in {report['seconds']:.0f} s, {report['failed']} failed."
+    each = report["seconds"] / max(1, report["videos"])  # several are adapted at once: their sum is nobody's time
+    return f"{report['videos']} videos, {each:.0f} s each, {report['failed']} failed."
 
 
 def _saliency(report: Report) -> str:

@@ -163,7 +163,7 @@ def test_the_outcome_of_fine_tunings_and_of_the_sweep_in_words(metrics: Path):
 
 def test_the_adaptation_compares_no_losses_of_other_crops(metrics: Path):
     (part,) = section_of(metrics, "adapt").parts
-    assert part.lead == "2 videos in 4 s, 0 failed."
+    assert part.lead == "2 videos, 2 s each, 0 failed."
     assert part.plots == []
     assert part.facts["seconds"] == "4.500"
 
