@@ -24,7 +24,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from amd.runtime.errors import UserError
 from amd.runtime.processes import program_group
-from amd.runtime.store import require_answer
+from amd.runtime.store import VARIABLE, require_answer, store_uri
 
 HOST = "127.0.0.1"
 NO_API = (404,)  # HTTP's "not found": a server of something else
@@ -43,7 +43,11 @@ RECORDER = {
 
 @contextmanager
 def prefect_server() -> Iterator[None]:
-    """The server that PREFECT_API_URL names, else a temporary one for the body; UserError when it does not answer."""
+    """The server that PREFECT_API_URL names, else a temporary one for the body.
+
+    Raises UserError when it does not answer, or when MLflow's does not, which the body's stages need: before any work.
+    """
+    require_answer(store_uri(), VARIABLE)
     if address := PREFECT_API_URL.value():
         profile = "" if os.environ.get("PREFECT_API_URL") else f" in the profile {get_settings_context().profile.name}"
         require_answer(str(address), f"PREFECT_API_URL{profile}", NO_API)

@@ -30,6 +30,14 @@ def test_mlflow_that_nobody_answers_for(project: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_mlflow_is_asked_before_a_flow_starts_anything(project: Path) -> None:
+    done = run(sys.executable, "-m", "flows.pipeline", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: http://127.0.0.1:9: nobody answers (")
+    assert done.stderr.count("\n") == 1
+    assert not (project / ".amd/logs/prefect.log").exists()
+
+
 @pytest.mark.parametrize("place", ["environment", "profile"])
 def test_prefect_that_nobody_answers_for(project: Path, place: str) -> None:
     address = "http://127.0.0.1:9/api"
