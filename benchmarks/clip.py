@@ -27,23 +27,20 @@ from torch import Tensor, nn
 from amd.config.fused import Fused
 from amd.data.images import write_mask
 from amd.data.video.decode import Source, read_frames
-from amd.inference.fused import Appearance, Sample, fit_appearance, from_scratch
 from amd.inference.fusion import Opinion, fuse, small_size
+from amd.inference.moving import packaged_photos, per_image_of
 from amd.inference.spool import Spool
 from amd.models.evidence import load_evidence
-from amd.models.precision import fastest_precision
 from amd.motion.dense import grey_frame, neighbour_flows
 from amd.motion.evidence import BATCH, flow_settings
 from amd.motion.inputs import network_input
 from amd.runtime.ahead import map_ahead
-from amd.training.objective import OBJECT
 from benchmarks.clips import clip
 from benchmarks.decoding import exhaust, ours, raw_decoders
 from benchmarks.measure import Row, Setting, Spread, compared, goal, in_turn
 
 SIZE = (80, 480, 854)  # frames, height, width
 QUICK = (6, 64, 96)
-FIT = 15  # iterations that are measured
 GOALS = {"motion": 15.0, "fused": 45.0}  # seconds on two cores
 OF_LIMITS, BUSY = 0.7, 0.85
 START = "from amd.inference import inputs, moving; moving.load_evidence()"
@@ -100,7 +97,7 @@ def phases(setting: Setting, path: Path, moves: Spool) -> Iterator[Phase]:
     for batch in no_grad(said)():
         for values in batch.numpy():
             moves.add(values)
-    yield from appearance_phases(setting, settings, images, moves)
+    yield single_images(setting, images)
     evidence = [[(1.0, moves[number])] for number in range(len(images))]
     yield fusion(images, evidence, settings, cores)
     masks = [said[0][1] > 0.5 for said in evidence]
@@ -108,24 +105,13 @@ def phases(setting: Setting, path: Path, moves: Spool) -> Iterator[Phase]:
     yield Phase("writing", partial(written, masks, setting.scratch), partial(encoded, masks), "raw PNG encoding")
 
 
-def appearance_phases(setting: Setting, settings: Fused, images: list[np.ndarray], moves: Spool) -> Iterator[Phase]:
-    """The fit, FIT iterations of it, and what it says of every frame."""
-    fit = settings.fitting.model_copy(update={"iterations": 1 if setting.quick else FIT})
-    sample = Sample(settings.frames, fit.short_edge or settings.short_edge)
-    list(sample.watch(images))
-    model = from_scratch(settings).to(setting.device)
-    size = small_size(images[0].shape, fit.short_edge or settings.short_edge)
-    step = convolutions(model.appearance, torch.rand(fit.batch_size, 3, *size, device=setting.device), backward=True)
-    precision = fastest_precision(fit.precision, setting.device)
-    steps = autocast(lambda: [step() for _ in range(fit.iterations)], setting.device, precision)
-    call = lambda: fit_appearance(model, OBJECT, sample, moves, fit)
-    often = settings.fitting.iterations / fit.iterations
-    yield Phase(f"fit, {fit.iterations} iterations", call, steps, "convolutions of its steps alone", 0, often)
-    said = Appearance(model.eval(), OBJECT, fit)
-    image = convolutions(model.appearance, torch.rand(1, 3, *size, device=setting.device))
-    alone = autocast(no_grad(lambda: [image() for _ in images]), setting.device, precision)
-    each = lambda: [said.probability(frame) for frame in images]
-    yield Phase("appearance", each, alone, "its convolutions alone", 0, 1)
+def single_images(setting: Setting, images: list[np.ndarray]) -> Phase:
+    """What the packaged model of single images says of every frame; the limit is its convolutions."""
+    photos = per_image_of(packaged_photos(setting.device.type))
+    size = small_size(images[0].shape, photos.short_edge)
+    each = convolutions(photos.model.appearance, torch.rand(2, 3, *size, device=setting.device))
+    alone = no_grad(lambda: [each() for _ in images])
+    return Phase("single images", lambda: list(map(photos.probability, images)), alone, "its convolutions alone", 0)
 
 
 def fusion(images: list[np.ndarray], said: Sequence[list[Opinion]], settings: Fused, cores: int) -> Phase:
@@ -157,8 +143,8 @@ def searches(greys: list[np.ndarray], finest_scale: int, cores: int) -> None:
         list(pool.map(run, (both[core::cores] for core in range(cores))))
 
 
-def convolutions(model: nn.Module, *inputs: Tensor, backward: bool = False) -> Call:
-    """All convolutions of a pass of `model` over `inputs`, one after the other; with `backward` their gradients too."""
+def convolutions(model: nn.Module, *inputs: Tensor) -> Call:
+    """All convolutions of a pass of `model` over `inputs`, one after the other."""
     seen: list[tuple[nn.Module, Tensor]] = []
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
     hooks = [layer.register_forward_hook(lambda layer, given, _: seen.append((layer, given[0]))) for layer in layers]
@@ -166,13 +152,11 @@ def convolutions(model: nn.Module, *inputs: Tensor, backward: bool = False) -> C
         model(*inputs)
     for hook in hooks:
         hook.remove()
-    kept = [(layer, given.detach().clone().requires_grad_(backward)) for layer, given in seen]
+    kept = [(layer, given.detach().clone()) for layer, given in seen]
 
     def run() -> None:
         for layer, given in kept:
-            made = layer(given)
-            if backward:
-                torch.autograd.grad(made, (given, *layer.parameters()), torch.ones_like(made))
+            layer(given)
 
     return run
 
@@ -180,11 +164,6 @@ def convolutions(model: nn.Module, *inputs: Tensor, backward: bool = False) -> C
 def no_grad(call: Callable[[], list]) -> Callable[[], list]:
     """The call without gradients."""
     return torch.no_grad()(call)
-
-
-def autocast(call: Call, device: torch.device, precision: torch.dtype) -> Call:
-    """The call in a precision."""
-    return torch.autocast(device.type, precision, enabled=precision != torch.float32)(call)
 
 
 def written(masks: list[np.ndarray], scratch: Path) -> None:
@@ -208,7 +187,6 @@ def whole(setting: Setting, path: Path, method: str, wanted: float, limits: floa
         began, spent = time.perf_counter(), children_cpu()
         with tempfile.TemporaryDirectory(dir=setting.scratch) as out:
             words = ["segment", path, "--method", method, "--out", out, "--threads", cores, "--device", setting.device]
-            words += ["--adapt", 1] if setting.quick and method == "fused" else []
             subprocess.run([sys.executable, "-m", "amd.cli", *map(str, words)], check=True, capture_output=True)
         walls.append(time.perf_counter() - began)
         shares.append((children_cpu() - spent) / walls[-1] / cores)

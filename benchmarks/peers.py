@@ -26,6 +26,7 @@ from amd.data.images import read_image
 from amd.evaluation.metrics import jaccard
 from amd.inference.fused import Method, flow_video, segment_video
 from amd.inference.fusion import resized, small_size
+from amd.inference.moving import packaged_photos, per_image_of
 from amd.models.evidence import load_evidence
 from amd.motion.evidence import motion_evidence
 from amd.runtime.errors import exit_on_user_error
@@ -74,7 +75,8 @@ def grab_cut(frames: list[np.ndarray]) -> Masks:
 
 def ours(method: Method) -> Callable[[list[np.ndarray]], Masks]:
     """`amd segment --method METHOD` without reading and writing."""
-    return lambda frames: (made.mask for made in segment_video(lambda: frames, evidence, Fused(), method))
+    per_image = per_image_of(packaged_photos("cpu"))
+    return lambda frames: (made.mask for made in segment_video(lambda: frames, evidence, Fused(), method, per_image))
 
 
 METHODS: dict[str, Callable[[list[np.ndarray]], Masks]] = {

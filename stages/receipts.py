@@ -19,7 +19,7 @@ from stages.owned import files_below
 
 SCHEDULING = {"runner", "workers", "threads", "timeout_s", "retries"}  # settings that say how, not what, is computed
 KINDS = ("masks", "segments")  # folders of a model's predictions
-MOVING = ("fused", "motion", "appearance")  # of what moves: both, and what was joined (amd.inference.fused)
+MOVING = ("fused", "motion")  # what moves and looks like an object, and what moves (amd.inference.fused)
 ADAPTED = (*KINDS, *MOVING)
 CODE = ("models/*.py", "motion/*.py", "training/*.py", "inference/*.py", "data/images.py")
 

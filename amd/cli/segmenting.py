@@ -15,9 +15,9 @@ def exports(text: str) -> tuple[str, ...]:
 SEGMENT = """\
 Segment the object in videos, frame folders and images (any mix; folders are searched for all of them).
 
-Without --model the object is what moves on its own: a packaged network sees that in the optical flow, and the way it
-looks is learned from the video itself (--method fused). A video without a confident object has empty masks, and a line
-says why. With --model the object is the model's object segment, chosen without labels; images need that.
+Without --model the object is what moves on its own: a packaged network sees that in the optical flow, and another
+says in each frame what looks like an object (--method fused). A video without a confident object has empty masks, and a
+line says why. With --model the object is the model's object segment, chosen without labels.
 An input that fails is reported and stops no other. The same command again goes on where it was. Masks of earlier
 runs that lie in an input are left out; masks made with other settings stay, the new ones are in OUT/<input>-2.
 
@@ -55,7 +55,7 @@ COMMANDS = (
                 "--adapt",
                 metavar="N",
                 type=positive,
-                help="adapt to each video for N iterations first; with fused, those of the fit",
+                help="adapt to each video for N iterations first; with fused, of a fit beside motion and model",
             ),
             argument(
                 "--export",

@@ -1,4 +1,4 @@
-"""Settings of the main way from a real video to masks: motion evidence, appearance fitted to it, both fused."""
+"""Settings of the main way from a real video to masks: motion evidence and appearance, fused."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from amd.config.pipeline import Adapt, Model, Objective
 from amd.config.section import Section
 from amd.config.transfer import Crf
 
-# From scratch for every video. With one level less it loses 0.01 to 0.02 of J: surroundings tell an object, too.
+# Fitted to one video, from scratch. With one level less it loses 0.01 to 0.02 of J: surroundings tell an object, too.
 APPEARANCE = Model(
     backbone="unet", segments=2, output_stride=1, dropout=0.0, motion="small", motion_height=64, motion_width=64
 )
@@ -54,16 +54,19 @@ class Confidence(Section):
 class Fused(Section):
     """The whole method for one video (amd.inference.fused)."""
 
-    frames: int = Field(default=100, ge=2)  # that appearance is fitted to, spread over the video
-    short_edge: int = Field(default=180, ge=16)  # at which evidence and appearance are joined and smoothed
-    appearance: float = Field(default=0.6, ge=0, le=1)  # its weight beside the evidence's: it is less often blind
+    short_edge: int = Field(default=180, ge=16)  # at which opinions are joined and smoothed
+    # Share of what moves that the model of single images has to see, to have a say. Of objects unlike those of its
+    # videos it sees less than a tenth, of others more than a fifth.
+    least_known: float = Field(default=0.15, ge=0, le=1)
+    iterations: int = Field(default=0, ge=0)  # of a fit of appearance to the video; 0: none, which is as good
+    frames: int = Field(default=100, ge=2)  # spread over the video, that tell how sure it is, and that are fitted to
+    appearance: float = Field(default=0.6, ge=0, le=1)  # the weight of what is fitted
     crf: Crf | None = SMOOTHING
     confidence: Confidence = Confidence()
     model: Model = APPEARANCE
     fit: Adapt = FIT
-    iterations: int | None = Field(default=None, ge=0)  # of the fit, in place of its own
 
     @property
     def fitting(self) -> Adapt:
         """The settings of the fit with the iterations that are wanted."""
-        return self.fit if self.iterations is None else self.fit.model_copy(update={"iterations": self.iterations})
+        return self.fit.model_copy(update={"iterations": self.iterations}) if self.iterations else self.fit

@@ -48,8 +48,8 @@ LABEL_FREE = {
 MOVES = {
     "object": "label-free: what moves on its own, by motion evidence that learned on layered clips",
     "threshold": "0.5",
-    "post_processing": "none of evidence and appearance; of fused masks a CRF and a refusal where nothing is sure",
-    "supervision": "none; appearance is fitted to the very video, without labels",
+    "post_processing": "none of evidence alone; of fused masks a CRF and a refusal where nothing is sure",
+    "supervision": "none; the model joined is adapted to the very video, without labels",
 }
 ORACLE = LABEL_FREE | {"object": "oracle: the segment with the best J on this dataset's truth"}
 

@@ -1,15 +1,15 @@
-"""The main way from a video to masks: motion evidence, appearance fitted to it, both fused, and how sure that is.
+"""The main way from a video to masks: motion evidence and a model of single images, together, and how sure that is.
 
-Input: a way to read the frames from the start, and motion evidence of them. Output: a FrameMask per frame, in order.
-The video is read twice, in memory that does not grow with its length: first for its evidence, and for frames spread
-evenly over all of it, to which the appearance of an AMD is fitted and which tell whether there is an object at all;
-then frame by frame.
+Input: a way to read the frames from the start, motion evidence of them, and an AMD. Output: a FrameMask per frame, in
+order. The video is read twice, in memory that does not grow with its length: first for what moves, for what looks like
+an object, and for frames spread evenly over all of it, which tell whether there is an object at all; then frame by
+frame. On request an AMD's appearance is fitted to what both say, in between.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from amd.config import Adapt
 from amd.config.fused import Fused
 from amd.evaluation.baselines import flow_outliers
 from amd.inference.confidence import Confident, judge_frame, judge_video
-from amd.inference.fusion import THRESHOLD, Opinion, fuse, resized, small_size
+from amd.inference.fusion import THRESHOLD, Opinion, both, fuse, resized, small_size
+from amd.inference.per_image import PerImage
 from amd.inference.spool import Spool
 from amd.models.amd import AMD, Architecture
 from amd.models.precision import fastest_precision
@@ -27,7 +28,7 @@ from amd.training.adaptation import Steps, adapt
 from amd.training.draws import Clip
 from amd.training.objective import OBJECT
 
-Method = Literal["fused", "motion", "amd"]  # whose opinion counts: of both, of motion, of AMD's appearance
+Method = Literal["fused", "motion", "amd"]  # motion and single images together, motion alone, fitted appearance alone
 Evidence = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]  # of frames uint8 H,W,3, in order: float32 h,w each
 
 
@@ -39,7 +40,6 @@ class FrameMask:
     soft: np.ndarray  # float32 H,W: the object's probability; 0 where the video is refused
     mask: np.ndarray  # bool H,W; empty where the frame or the video is refused
     confidence: Confident
-    opinions: tuple[Opinion, ...] = ()  # what was joined; none where the video is refused
 
 
 @dataclass
@@ -67,6 +67,7 @@ def segment_video(
     evidence: Evidence,
     settings: Fused,
     method: Method = "fused",
+    per_image: PerImage | None = None,
     start: tuple[AMD, int] | None = None,
     device: torch.device | str = "cpu",
     threads: int = 1,
@@ -74,25 +75,54 @@ def segment_video(
 ) -> Iterator[FrameMask]:
     """A FrameMask for each of the frames uint8 H,W,3 of a video, which `open_frames` gives from the start.
 
-    `start` is an AMD to begin appearance with, and its object segment; None begins from scratch. It is fitted on
-    `device`, whose iterations `steps` counts. `threads` smooth masks while the next frames are read. UserError as
-    amd.training.adaptation.adapt.
+    `per_image` has a say in "fused". `start` is an AMD that a fit begins with, and its object segment; None begins from
+    scratch. It is fitted on `device`, whose iterations `steps` counts. `threads` smooth masks while the next frames are
+    read. UserError as amd.training.adaptation.adapt.
     """
-    with Spool() as moves:
+    with Spool() as moves, Spool() as seen:
         sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
-        for values in evidence(sample.watch(open_frames())):
+        frames = sample.watch(open_frames())
+        for values in evidence(per_image.watch(frames, seen) if per_image and method == "fused" else frames):
             moves.add(values)
-        opinions, verdict = _asked(sample, moves, settings, method, start, device, steps)
+        maps = Together(moves, seen) if _knows(seen, moves, sample, settings.least_known) else moves
+        opinions, verdict = _asked(sample, maps, settings, method, start, device, steps)
         if not verdict.sure:
             yield from (_nothing(image, verdict) for image in open_frames())
             return
-        said = ((image, opinions.of(image, moves[number])) for number, image in enumerate(open_frames()))
+        said = ((image, opinions.of(image, maps[number])) for number, image in enumerate(open_frames()))
         yield from map_ahead(lambda frame: _joined(*frame, settings), said, threads)
+
+
+class Maps(Protocol):
+    """Maps float32 h,w in [0, 1] by the number of their frame."""
+
+    def __getitem__(self, number: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Together:
+    """What motion and single images come to together."""
+
+    moves: Maps
+    seen: Maps
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return both(self.moves[number], self.seen[number])
+
+
+def _knows(seen: Spool, moves: Spool, sample: Sample, least: float) -> bool:
+    """Whether a model of single images sees enough of what moves: it knows only objects like those of its videos."""
+    agreed = total = 0.0
+    for number in sample.images if len(seen) else ():
+        values = moves[number]
+        agreed += float((values * resized(seen[number], (values.shape[0], values.shape[1]))).sum())
+        total += float(values.sum())
+    return total > 0 and agreed >= least * total
 
 
 def _asked(
     sample: Sample,
-    moves: Spool,
+    maps: Maps,
     settings: Fused,
     method: Method,
     start: tuple[AMD, int] | None,
@@ -101,19 +131,17 @@ def _asked(
 ) -> tuple["Opinions", Confident]:
     """Who has a say on the frames, and the verdict on the video.
 
-    To motion that is refused as undecided, by itself, no appearance is fitted: that takes longer than all the rest.
+    To what is refused as undecided no appearance is fitted: that takes longer than all the rest.
     """
-    opinions, limits = Opinions(None, method, settings.appearance), settings.confidence
-    images = sample.images.items()
-    if method != "motion":
-        seen = ((image.shape[:2], moves[number]) for number, image in images)
-        alone = judge_video(([(1.0, resized(values, (size[0], size[1])))] for size, values in seen), limits)
-        if not sample.images or alone.decided < limits.least_decided:
-            return opinions, alone
-        model, segment = start or (from_scratch(settings), OBJECT)
-        appearance = fit_appearance(model.to(device), segment, sample, moves, settings.fitting, steps)
-        opinions = replace(opinions, appearance=appearance)
-    return opinions, judge_video([opinions.of(image, moves[number]) for number, image in images], limits)
+    limits = settings.confidence
+    verdict = judge_video(([(1.0, maps[number])] for number in sample.images), limits)
+    fits = method == "amd" or (method == "fused" and settings.iterations > 0)
+    if not fits or verdict.decided < limits.least_decided:
+        return Opinions(), verdict
+    model, segment = start or (from_scratch(settings), OBJECT)
+    appearance = fit_appearance(model.to(device), segment, sample, maps, settings.fitting, steps)
+    opinions = Opinions(appearance, 1.0 if method == "amd" else settings.appearance)
+    return opinions, judge_video((opinions.of(image, maps[n]) for n, image in sample.images.items()), limits)
 
 
 def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -131,7 +159,7 @@ def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.nd
 
 
 def fit_appearance(
-    model: AMD, segment: int, sample: Sample, moves: Spool, settings: Adapt, steps: Steps = range
+    model: AMD, segment: int, sample: Sample, moves: Maps, settings: Adapt, steps: Steps = range
 ) -> "Appearance":
     """A copy of `model` whose `segment` is what moves in a sample of frames."""
     images = torch.from_numpy(np.stack(list(sample.images.values()))).permute(0, 3, 1, 2)
@@ -172,20 +200,19 @@ class Appearance:
 class Opinions:
     """Who says what of a frame."""
 
-    appearance: Appearance | None
-    method: Method
-    share: float  # of the appearance, where both count
+    appearance: Appearance | None = None
+    share: float = 0.0  # of the appearance
 
     def of(self, image: np.ndarray, evidence: np.ndarray) -> list[Opinion]:
         """Weights with probabilities h,w: of the evidence, and of the appearance where it was fitted."""
-        share = {"fused": self.share, "motion": 0.0, "amd": 1.0}[self.method]
-        said = [(1 - share, evidence)]
-        return said if self.appearance is None else [*said, (share, self.appearance.probability(image))]
+        if self.appearance is None:
+            return [(1.0, evidence)]
+        return [(1 - self.share, evidence), (self.share, self.appearance.probability(image))]
 
 
 def _joined(image: np.ndarray, said: list[Opinion], settings: Fused) -> FrameMask:
     soft, confidence = fuse(said, image, settings), judge_frame(said, settings.confidence)
-    return FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence, tuple(said))
+    return FrameMask(image, soft, (soft > THRESHOLD) & confidence.sure, confidence)
 
 
 def _nothing(image: np.ndarray, verdict: Confident) -> FrameMask:

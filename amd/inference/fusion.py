@@ -1,8 +1,9 @@
-"""One soft mask from two opinions: what moves on its own (evidence), and what looks like that (appearance).
+"""One soft mask from several opinions: what moves on its own, what looks like an object, what was fitted to the video.
 
 Input: their probabilities, each h,w at any size, and the frame. Output: the object's probability at the frame's size.
-Where a frame does not tell motion, appearance knows; where appearance is ambiguous, motion knows: their mean has fewer
-errors than either. It is smoothed along the image's edges by a dense CRF, at the small size, where that is cheap.
+Motion and a model of single images know nothing of each other, and err in different places: their odds multiply. What
+is fitted to one video has their errors, too: it is averaged with them. The result is smoothed along edges by a
+dense CRF, at the small size, where that is cheap.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from amd.config.fused import Fused
 from amd.transfer.crf import refine
 
 THRESHOLD = 0.5  # of a pixel's probability
+NEVER_SURE = 0.01  # no opinion's probability is nearer to 0 or 1: one alone must not decide
 
 Opinion = tuple[float, np.ndarray]  # a weight, and a probability float32 h,w
 
@@ -32,6 +34,13 @@ def mean_of(opinions: Sequence[Opinion], size: tuple[int, int] | None = None) ->
     size = size or opinions[-1][1].shape
     total = sum(weight for weight, _ in opinions)
     return np.stack([weight / total * resized(values, size) for weight, values in opinions]).sum(0, dtype=np.float32)
+
+
+def both(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The probability float32 h,w that two independent opinions come to together, at the first one's size."""
+    second = resized(second, (first.shape[0], first.shape[1]))
+    odds = [p / (1 - p) for p in np.clip([first, second], NEVER_SURE, 1 - NEVER_SURE)]
+    return np.float32(1) - 1 / (1 + odds[0] * odds[1])
 
 
 def small_size(shape: tuple[int, ...], short_edge: int) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """The ways from a video to masks, each opened by its name: fused, motion, flow, amd, transfer.
 
-    fused      motion evidence and an AMD's appearance fitted to it: the way without a model
+    fused      motion evidence and an AMD of single images together: the way without a model
     motion     motion evidence alone, for speed
     amd        an AMD's appearance alone: of a model, or without one fitted to the evidence
     transfer   Instance Embedding Transfer, with its model

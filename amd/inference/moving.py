@@ -1,8 +1,8 @@
-"""`amd segment` by what moves: motion evidence, and appearance fitted to it, without a label and without a model.
+"""`amd segment` by what moves: motion evidence and a model of single images together, without a label.
 
 Input: a video. Output: each frame with the object's mask and how sure it is; an empty mask where nothing is sure. The
-packaged evidence network says what moves on its own; an AMD's appearance is fitted to that, from scratch or from a
-pretrained one (amd.inference.fused). A photo, in which nothing moves, is given to the packaged AMD of single images.
+packaged evidence network says what moves on its own, and an AMD, the packaged one or the user's, what looks like an
+object (amd.inference.fused). A photo, in which nothing moves, is given to the AMD alone.
 """
 
 from collections import deque
@@ -19,6 +19,7 @@ from amd.inference.amd import AmdMethod, amd_method, open_amd
 from amd.inference.choice import Choice
 from amd.inference.export import MaskedFrame
 from amd.inference.fused import Method, flow_video, segment_video
+from amd.inference.per_image import SHORT_EDGE, PerImage
 from amd.inference.video import Video
 from amd.models.amd import AMD
 from amd.models.checkpoint import weights_hash
@@ -35,14 +36,14 @@ PHOTO_NOTE = "a photo shows no motion: the packaged model of single images is le
 
 @dataclass(frozen=True)
 class MovingMethod:
-    """Evidence, appearance or both; see amd.inference.methods.Method."""
+    """Motion and single images together, motion alone, or fitted appearance; see amd.inference.methods.Method."""
 
-    opinion: Method  # whose: both, motion's alone, appearance's alone
+    opinion: Method
     network: EvidenceNetwork
     info: EvidenceInfo
     settings: Fused
     threads: int
-    start: AmdMethod | None = None  # what appearance begins with; single images are given to it, too
+    own: AmdMethod | None = None  # the user's model of single images, which a fit begins with; None: the packaged one
 
     def summary(self) -> dict[str, Any]:
         """What summary.json says of it."""
@@ -55,7 +56,8 @@ class MovingMethod:
         return {
             "method": self.opinion,
             "evidence": weights_hash(self.network),
-            "start": self.start.weights if self.start else None,
+            "start": self.own.weights if self.own else None,
+            "per_image": self._photos().weights if self.opinion == "fused" else None,
             "settings": self.settings.model_dump(),
         }
 
@@ -79,9 +81,10 @@ class MovingMethod:
         evidence = partial(_evidence, network=self.network, info=self.info, threads=self.threads)
         device = next(self.network.parameters()).device
         steps = partial(video.steps, "fit")
-        start = (self.start.model, self.start.chosen) if self.start else None
+        start = (self.own.model, self.own.chosen) if self.own else None
+        per_image = per_image_of(self._photos()) if self.opinion == "fused" else None
         for made in segment_video(
-            open_frames, evidence, self.settings, self.opinion, start, device, self.threads, steps
+            open_frames, evidence, self.settings, self.opinion, per_image, start, device, self.threads, steps
         ):
             frame = passing.popleft()
             reason = made.confidence.reason
@@ -98,7 +101,7 @@ class MovingMethod:
 
     def _photo(self, video: Video) -> Iterator[MaskedFrame]:
         """A photo's mask; it is as sure as the mask's probabilities are of 1."""
-        if self.start is None:
+        if self.own is None:
             video.notes.append(PHOTO_NOTE)
         video.kept = lambda name: None  # its probabilities are wanted
         for frame in self._photos().masks(video):
@@ -107,13 +110,18 @@ class MovingMethod:
 
     def _photos(self) -> AmdMethod:
         """What single images are given to."""
-        return self.start or packaged_photos(next(self.network.parameters()).device.type)
+        return self.own or packaged_photos(next(self.network.parameters()).device.type)
 
 
 @cache
 def packaged_photos(device: str) -> AmdMethod:
     """The packaged AMD of single images."""
     return open_amd(str(PHOTOS), None, None, device)
+
+
+def per_image_of(photos: AmdMethod) -> PerImage:
+    """The opinion that an AMD has in a video."""
+    return PerImage(photos.model, photos.chosen, photos.info.short_edge or SHORT_EDGE)
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,7 @@ class FlowMethod:
 
 
 def open_moving(choice: Choice, opinion: Method) -> MovingMethod:
-    """The method with the evidence network that `choice` names, beginning appearance with its AMD, if any.
+    """The method with the evidence network and the AMD that `choice` names, else the packaged ones.
 
     UserError for weights that cannot be read, and a model that cannot be had or is no AMD.
     """

@@ -10,7 +10,7 @@ Text gives records, one for each, in order (what it may say: amd.inference.serve
     a video          {"frames": [{"timestamp": seconds, "mask": PNG, "confidence": 0 to 1, "reason": if refused}, …]}
 
 PNG is base64 text. Pictures are segmented by the model as it is, videos by what moves (`motion`) unless the parameter
-`method` says otherwise: `fused` begins with the model, `amd` is the model on every frame, as `amd segment --model`.
+`method` says otherwise: `fused` joins motion and the model, `amd` is the model on every frame, as of `amd segment`.
 """
 
 import base64
@@ -73,7 +73,7 @@ class Segmenting:
 
     def __init__(self, amd: AmdMethod, device: str) -> None:
         motion = open_moving(Choice(method="motion", device=device, threads=free_threads()), "motion")
-        fused = replace(motion, opinion="fused", start=amd)
+        fused = replace(motion, opinion="fused", own=amd)
         self.amd = amd
         self.methods: dict[str, Method] = {"motion": motion, "fused": fused, "amd": amd}
 

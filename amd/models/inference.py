@@ -18,12 +18,15 @@ from amd.models.semantic import SemanticNetwork
 @torch.no_grad()
 def soft_masks(model: AMD | SemanticNetwork, image: Tensor, short_edge: int | None) -> Tensor:
     """Masks c,H,W, float32 summing to one over c, of an image uint8 H,W,3 on any device."""
-    device = next(model.parameters()).device
-    pixels = network_input(image.to(device), short_edge)
-    precision = fastest_precision("auto" if model.bfloat16 else "float32", device)
-    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        masks = model.segment(pixels)
+    masks = masks_of(model, network_input(image.to(next(model.parameters()).device), short_edge))
     return F.interpolate(masks, image.shape[:2], mode="bilinear", align_corners=False)[0]
+
+
+def masks_of(model: AMD | SemanticNetwork, pixels: Tensor) -> Tensor:
+    """Masks n,c,h,w of images n,3,h,w in [0, 1] on the model's device, multiplied in the type that they bear."""
+    precision = fastest_precision("auto" if model.bfloat16 else "float32", pixels.device)
+    with torch.autocast(pixels.device.type, precision, enabled=precision != torch.float32):
+        return model.segment(pixels).float()
 
 
 def network_input(image: Tensor, short_edge: int | None) -> Tensor:

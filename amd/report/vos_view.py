@@ -13,9 +13,8 @@ from amd.report.tables import Table, text
 TITLES = {
     "image": "per image",
     "adapted": "adapted",
-    "fused": "what moves: evidence and fitted appearance",
+    "fused": "what moves: evidence and the adapted model",
     "motion": "what moves: evidence alone",
-    "appearance": "what moves: fitted appearance alone",
     "centre_box": "fixed centre box",
     "flow_outliers": "optical flow minus camera",
 }

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 import torch._dynamo  # which Adam imports, in more than a second: here once, where one process forks this program
 
-from amd.config import DEFAULT_PATH, Params, load_params
+from amd.config import DEFAULT_PATH, Fused, Params, load_params
 from amd.data.benchmarks.davis import Sequence, open_benchmark
 from amd.data.benchmarks.predictions import prediction_path
 from amd.data.images import read_image, write_mask
 from amd.inference.fused import segment_video
 from amd.inference.fusion import THRESHOLD, resized
+from amd.inference.per_image import SHORT_EDGE, PerImage
 from amd.inference.segmenter import segment_sequence
 from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment
@@ -55,7 +56,7 @@ def main() -> None:
 def adapt_video(checkpoint: Path, sequence: Sequence, params: Params, out: Path) -> dict[str, float]:
     """Adapt, segment and write the receipt with the figures returned: seconds, iterations, first and last loss.
 
-    Beside the adapted masks are those of what moves, which need no checkpoint.
+    Beside the adapted masks are those of motion evidence, and of both together.
     """
     started, settings = time.monotonic(), params.adapt
     made_from = origin(sha256(checkpoint), sequence, settings, params.fused)
@@ -67,9 +68,11 @@ def adapt_video(checkpoint: Path, sequence: Sequence, params: Params, out: Path)
     moves = list(motion_evidence(images, network, evidence_info, threads=settings.threads))
     wanted = moves if settings.objective.evidence else ()
     clip = clip_of(images, pairs_apart(len(images), settings.gap), settings.short_edge, wanted)
-    adapted = adapt(model, clip, settings, object_segment(info, None), lambda _, loss: losses.append(loss))
+    segment = object_segment(info, None)
+    adapted = adapt(model, clip, settings, segment, lambda _, loss: losses.append(loss))
     segment_sequence(adapted, info, sequence, out, sequence.dataset)
-    segment_moving(sequence, images, moves, params, out)
+    per_image = PerImage(adapted, segment, info.short_edge or SHORT_EDGE)
+    segment_moving(sequence, images, moves, per_image, params.fused, out)
     figures = {"seconds": time.monotonic() - started, "iterations": settings.iterations}
     if losses:
         figures |= {"first_loss": losses[0], "last_loss": losses[-1]}
@@ -78,15 +81,19 @@ def adapt_video(checkpoint: Path, sequence: Sequence, params: Params, out: Path)
 
 
 def segment_moving(
-    sequence: Sequence, images: list[np.ndarray], moves: list[np.ndarray], params: Params, out: Path
+    sequence: Sequence,
+    images: list[np.ndarray],
+    moves: list[np.ndarray],
+    per_image: PerImage,
+    settings: Fused,
+    out: Path,
 ) -> None:
-    """Write the masks of what moves: fused, and those of motion evidence and of fitted appearance by themselves."""
+    """Write the masks of what moves: together with the opinion of `per_image`, and of motion evidence by itself."""
     evidence = lambda frames: (known for _, known in zip(frames, moves, strict=True))
-    frames = segment_video(lambda: images, evidence, params.fused)
-    for frame, made in zip(sequence.frames, frames, strict=True):
-        alone = [resized(values, made.mask.shape) > THRESHOLD for _, values in made.opinions]
-        empty = np.zeros_like(made.mask)
-        for kind, mask in zip(MOVING, (made.mask, *(alone or (empty, empty))), strict=True):
+    fused = segment_video(lambda: images, evidence, settings, "fused", per_image)
+    for frame, made, values in zip(sequence.frames, fused, moves, strict=True):
+        alone = resized(values, made.mask.shape) > THRESHOLD
+        for kind, mask in zip(MOVING, (made.mask, alone), strict=True):
             write_mask(prediction_path(out / kind / sequence.dataset, sequence.name, frame.name), mask)
 
 
