@@ -24,7 +24,7 @@ VIDEOS is a folder of videos and frame folders, one video, or a split file. Of t
   DIR/params.yaml                the parameters (profile `own`); change them there, or give --params
   DIR/data/manifest.md           which videos were taken, and why others were not
   DIR/data/shards/               frame pairs with their motion evidence; evidence.parquet says how much moves where
-  DIR/models/amd.safetensors     the model: `amd segment PHOTO --model DIR/models/amd.safetensors`
+  DIR/models/amd.safetensors     the model: `amd segment INPUT --method fused --model DIR/models/amd.safetensors`
 """
 
 
@@ -41,7 +41,7 @@ def train(videos: Path, out: Path, params: Path | None, register: bool) -> None:
         _shard(rows, chosen, out)
         _pretrain(chosen, out)
         _choose(chosen, out)
-        print(f"{out / CHECKPOINT}: the model; `amd segment INPUT --model {out / CHECKPOINT}`")
+        print(f"{out / CHECKPOINT}: the model; `amd segment INPUT --method fused --model {out / CHECKPOINT}`")
         if register:
             _register(chosen, out)
 
