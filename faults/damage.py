@@ -47,7 +47,9 @@ def output_halved(trial: Trial) -> None:
     trial.finish()
     if files := _written(trial):
         victim = trial.rng.choice(files)
-        victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+        state = victim.stat()
+        victim.write_bytes(victim.read_bytes()[: state.st_size // 2])
+        os.utime(victim, ns=(state.st_atime_ns, state.st_mtime_ns))  # a disk that loses data leaves the dates
 
 
 def dvc_file_torn(trial: Trial) -> None:

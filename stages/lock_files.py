@@ -1,8 +1,8 @@
 """The files that DVC keeps its state in, and mending those that it was killed amid writing.
 
 DVC writes its dvc.lock files and its register of readers and writers in place. A kill in these milliseconds leaves a
-torn file, which every later `dvc` command refuses. Both are read here as DVC reads them, under DVC's own locks: a file
-that DVC accepts is not touched, nor is any while another DVC holds the lock.
+torn file, which every later `dvc` command refuses, or takes for one that lists less. Both are read here as DVC reads
+them, under DVC's own locks: a whole file that DVC accepts is not touched, nor is any while another DVC holds the lock.
 """
 
 import json
@@ -42,7 +42,7 @@ def mend(repo: "Repo") -> list[str]:
     lines: list[str] = []
     with suppress(LockError):
         with repo.lock:
-            lines += [_mend_lock_file(lock) for lock in lock_files() if not _accepted_lock_file(lock)]
+            lines += [_mend_lock_file(lock) for lock in lock_files() if not _is_whole_lock_file(lock)]
         lines += _mend_register(Path(repo.tmp_dir), repo.config["core"].get("hardlink_lock", False))
     return lines
 
@@ -55,23 +55,25 @@ def _mend_lock_file(lock: Path) -> str:
     kept = _kept(lock)
     torn = kept.with_suffix(".torn")
     write_bytes(torn, lock.read_bytes())
-    if kept.exists() and _accepted_lock_file(kept):
+    if kept.exists() and _is_whole_lock_file(kept):
         write_bytes(lock, kept.read_bytes())
         return f"{lock} was half-written; it is now as it was when the last stage began"
     lock.unlink()
     return f"{lock} was half-written; it is now {torn}, and DVC looks at every stage again"
 
 
-def _accepted_lock_file(lock: Path) -> bool:
+def _is_whole_lock_file(lock: Path) -> bool:
+    """Whether DVC accepts a dvc.lock and wrote it to its end, which is that of a line."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from dvc.utils.serialize import ParseError, parse_yaml
     from voluptuous import Invalid
 
     try:
-        COMPILED_LOCKFILE_SCHEMA(parse_yaml(lock.read_text(), str(lock)))
+        text = lock.read_text()
+        COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, str(lock)))
     except (ParseError, Invalid, UnicodeDecodeError):
         return False
-    return True
+    return text.endswith("\n")
 
 
 def _mend_register(folder: Path, hardlink: bool) -> list[str]:

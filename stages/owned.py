@@ -3,8 +3,9 @@
 DVC empties the outputs of a stage that it runs, and puts those of a stage that it skips back as they were; stages
 that keep their outputs remove what is no longer wanted. A file there is the pipeline's own when dvc.lock lists it, when
 DVC's cache has the whole output just so, or when it was written while its stage was at work, as an interrupted run
-leaves it. Every other file is foreign: nothing starts before it is moved away. A file that dvc.lock lists and that was
-changed since is set aside, so that the pipeline can make its own again.
+leaves it. What is found to be an unfinished stage's own is remembered with its hashes, and stays so whatever becomes of
+times and of dvc.lock. Every other file is foreign: nothing starts before it is moved away. A file that dvc.lock lists
+or that is remembered, and that was changed since, is set aside, so that the pipeline can make its own again.
 """
 
 import hashlib
@@ -14,17 +15,18 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amd.runtime.errors import UserError
+from amd.runtime.errors import UserError, system_errors
+from amd.runtime.files import read_json, write_json
 
 if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
-    from dvc.stage import Stage
 
-AT_WORK = Path(".amd/dvc/at-work")  # two files per stage, of no content: their times are the beginning and the end
+AT_WORK = Path(".amd/dvc/at-work")  # per stage two empty files, whose times say from when to when, and one of hashes
 ASIDE = Path("set-aside")  # files of DVC's outputs that somebody changed
 TOUCH_S = 1.0
 CLOCK_S = 0.05  # the file system's clock is coarser than the process's
@@ -32,15 +34,28 @@ LATE_S = 10.0  # by which a killed stage's processes may outlive its last touch
 NAMED = 5  # foreign files in a message
 
 
+@dataclass
+class Found:
+    """The files where DVC keeps a stage's outputs, by whose they are."""
+
+    own: dict[str, str] = field(default_factory=dict)  # DVC's hash by path
+    changed: list[Path] = field(default_factory=list)
+    foreign: list[Path] = field(default_factory=list)
+    finished: bool = True  # dvc.lock lists the outputs as they are
+
+
 def require_owned(repo: "Repo", command: str | None = None) -> list[str]:
     """Look through the outputs of every stage, or of the one that runs `command`; a line per file set aside.
 
     Raises UserError that names the foreign files; then nothing was set aside.
     """
-    foreign, changed = _look_through_all(repo, command)
-    if foreign:
+    began = time.time()
+    found = _look_through_all(repo, command)
+    if foreign := [path for each in found.values() for path in each.foreign]:
         raise UserError(_refusal(foreign))
-    return [_set_aside(path) for path in changed]
+    for stage, each in found.items():
+        _remember(stage, each, began)
+    return [_set_aside(path) for each in found.values() for path in each.changed]
 
 
 def empty_persistent(repo: "Repo", command: str) -> None:
@@ -52,18 +67,19 @@ def empty_persistent(repo: "Repo", command: str) -> None:
 
 def strangers(repo: "Repo") -> set[Path]:
     """The files where DVC keeps outputs that are somebody else's, or were changed."""
-    foreign, changed = _look_through_all(repo, None)
-    return {*foreign, *changed}
+    return {path for each in _look_through_all(repo, None).values() for path in (*each.foreign, *each.changed)}
 
 
 @contextmanager
 def at_work(command: str, emptied: bool) -> Iterator[None]:
     """Let what is written during the body count as made by the stage that runs `command`, even if it is killed.
 
-    Where DVC has not `emptied` the outputs, the time of interrupted runs before counts too.
+    Where DVC has not `emptied` the outputs, what `require_owned` found there stays the stage's own.
     """
-    (begin, end), ended = _records(command), threading.Event()
+    (begin, end, known), ended = _records(command), threading.Event()
     begin.parent.mkdir(parents=True, exist_ok=True)
+    if emptied:
+        known.unlink(missing_ok=True)
     if emptied or not begin.exists():
         begin.touch()
     end.touch()
@@ -99,35 +115,37 @@ def files_below(path: Path) -> Iterator[Path]:
             yield from (Path(folder, name) for name in sorted([*names, *links]))
 
 
-def _look_through_all(repo: "Repo", command: str | None) -> tuple[list[Path], list[Path]]:
-    foreign: list[Path] = []
-    changed: list[Path] = []
+def _look_through_all(repo: "Repo", command: str | None) -> dict[str, Found]:
+    """What lies in the outputs of every stage, or of the one that runs `command`; by the stages' commands."""
+    found: dict[str, Found] = {}
     for stage in (stage for stage in repo.index.stages if stage.cmd and command in (None, stage.cmd)):
-        for out in (out for out in stage.outs if os.path.lexists(out.fs_path)):
-            found = _look_through(out, _time_at_work(stage.cmd))
-            foreign += found[0]
-            changed += found[1]
-        _forget_finished(stage)
-    return foreign, changed
+        each, worked, known = found.setdefault(stage.cmd, Found()), _time_at_work(stage.cmd), _remembered(stage.cmd)
+        for out in stage.outs:
+            _look_through(out, worked, known, each)
+    return found
 
 
-def _look_through(out: "Output", worked: tuple[float, float]) -> tuple[list[Path], list[Path]]:
-    """The foreign files of an output, and those that were changed."""
-    from dvc_data.hashfile.hash import file_md5
-
-    root = Path(out.fs_path)
-    whole = _hash(out)
-    if whole is not None and (whole == out.hash_info or (out.use_cache and out.cache.exists(whole.value))):
-        return [], []
-    listed = _entries(out.get_obj()) if out.hash_info else {}
-    foreign, changed = [], []
-    for path in files_below(root):
-        name = "" if path == root else path.relative_to(root).as_posix()
-        same = name in listed and path.is_file() and listed[name] == file_md5(str(path), out.fs)
-        if same or _written(path, worked):
-            continue
-        (changed if name in listed else foreign).append(path)
-    return foreign, changed
+def _look_through(out: "Output", worked: tuple[float, float], known: dict[str, str], found: Found) -> None:
+    """Add the files of an output to `found`; `known` has the hashes of those that were the stage's own before."""
+    if not out.hash_info:  # DVC may have been killed amid writing its entry, and then takes it for one of DVC 2
+        out.update_legacy_hash_name(force=True)
+    there = _object(out)
+    as_listed = there is not None and there.hash_info == out.hash_info
+    found.finished &= as_listed
+    if not os.path.lexists(out.fs_path):
+        return
+    hashes = _entries(out, there)
+    if as_listed or (there is not None and out.use_cache and out.cache.exists(there.hash_info.value)):
+        found.own |= hashes
+        return
+    listed = _entries(out, out.get_obj()) if out.hash_info else {}
+    for path in files_below(Path(out.fs_path)):
+        name = _name(path)
+        value = hashes.get(name) or _hash(path, out)
+        if (value and value in (listed.get(name), known.get(name))) or _written(path, worked):
+            found.own[name] = value
+        else:
+            (found.changed if name in listed or name in known else found.foreign).append(path)
 
 
 def _written(path: Path, worked: tuple[float, float]) -> bool:
@@ -140,8 +158,8 @@ def _written(path: Path, worked: tuple[float, float]) -> bool:
     return any(worked[0] <= time_s <= worked[1] for time_s in (found.st_mtime, found.st_ctime))
 
 
-def _hash(out: "Output"):
-    """DVC's hash of an output as it lies there; None for what DVC cannot read, such as a broken link."""
+def _object(out: "Output"):
+    """An output as it lies there, as DVC sees it; None for none, and what DVC cannot read, such as a broken link."""
     from dvc.exceptions import DvcException
     from dvc_data.hashfile.build import build
 
@@ -149,20 +167,27 @@ def _hash(out: "Output"):
         _, _, found = build(out.cache, out.fs_path, out.fs, out.hash_name, dry_run=True, ignore=out.dvcignore)
     except (OSError, DvcException):
         return None
-    return found.hash_info
+    return found
 
 
-def _entries(found) -> dict[str, str]:
-    """Hash by name of a file's or a folder's object in DVC; a file by itself has the empty name."""
+def _hash(path: Path, out: "Output") -> str:
+    """DVC's hash of a file; empty for a broken link."""
+    from dvc_data.hashfile.hash import file_md5
+
+    return file_md5(str(path), out.fs) if path.is_file() else ""
+
+
+def _entries(out: "Output", found) -> dict[str, str]:
+    """Hash by path of the files of an output, of which DVC has the object `found` or none."""
     from dvc_data.hashfile.tree import Tree
 
     if isinstance(found, Tree):
-        return {"/".join(key): hash_info.value for key, (_, hash_info) in found.as_dict().items()}
-    return {"": found.hash_info.value} if found is not None else {}
+        return {_name(Path(out.fs_path, *key)): hash_info.value for key, (_, hash_info) in found.as_dict().items()}
+    return {_name(Path(out.fs_path)): found.hash_info.value} if found is not None else {}
 
 
 def _refusal(foreign: Iterable[Path]) -> str:
-    names = sorted(os.path.relpath(path) for path in foreign)
+    names = sorted(map(_name, foreign))
     more = f" and {len(names) - NAMED} more" * (len(names) > NAMED)
     return (
         f"{', '.join(names[:NAMED])}{more}: not made by the pipeline, but where DVC removes files; move them away "
@@ -171,30 +196,51 @@ def _refusal(foreign: Iterable[Path]) -> str:
 
 
 def _set_aside(path: Path) -> str:
-    name = Path(os.path.relpath(path))
+    name = Path(_name(path))
     target = ASIDE / time.strftime("%Y%m%d-%H%M%S") / name
     target.parent.mkdir(parents=True, exist_ok=True)
     path.rename(target)
     return f"{name} was changed since the pipeline made it; that file is now {target}, and the pipeline makes its own"
 
 
-def _records(command: str) -> tuple[Path, Path]:
+def _name(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _records(command: str) -> tuple[Path, Path, Path]:
     name = hashlib.sha256(command.encode()).hexdigest()[:16]
-    return AT_WORK / f"{name}.begin", AT_WORK / f"{name}.end"
+    return AT_WORK / f"{name}.begin", AT_WORK / f"{name}.end", AT_WORK / f"{name}.json"
 
 
 def _time_at_work(command: str) -> tuple[float, float]:
-    """From when to when a stage was at work since DVC last took its outputs over; an empty time if it was not."""
-    begin, end = _records(command)
+    """From when to when a stage was at work since the last look through its outputs; an empty time if it was not."""
+    begin, end, _ = _records(command)
     try:
         return begin.stat().st_mtime - CLOCK_S, end.stat().st_mtime + LATE_S
     except OSError:
         return 0.0, -1.0
 
 
-def _forget_finished(stage: "Stage") -> None:
-    """Once dvc.lock lists a stage's outputs as they are, what is written from now on is not its own."""
-    begin, end = _records(stage.cmd)
-    if begin.exists() and all(_hash(out) == out.hash_info for out in stage.outs):
-        for record in (end, begin):
-            record.unlink(missing_ok=True)
+def _remembered(command: str) -> dict[str, str]:
+    *_, known = _records(command)
+    return read_json(known) if known.exists() else {}
+
+
+def _remember(command: str, found: Found, began: float) -> None:
+    """Keep the hashes of what an unfinished stage has, in the place of its time at work before `began`.
+
+    Once dvc.lock lists a stage's outputs as they are, what is written from now on is not its own.
+    """
+    begin, end, known = _records(command)
+    if found.finished or not found.own:
+        known.unlink(missing_ok=True)
+    else:
+        with system_errors():
+            known.parent.mkdir(parents=True, exist_ok=True)
+            write_json(known, found.own)
+    if found.finished:
+        end.unlink(missing_ok=True)
+        begin.unlink(missing_ok=True)
+    elif begin.exists() and end.exists():
+        os.utime(begin, (began, began))
+        os.utime(end, (began, min(began, end.stat().st_mtime)))  # a clock that was put back leaves later times

@@ -92,6 +92,15 @@ def test_torn_lock_file_is_as_before_the_last_stage(project: Path, text: str) ->
     assert "'first' didn't change" in again.stdout
 
 
+def test_torn_lock_file_that_dvc_would_accept_is_mended_too(project: Path) -> None:
+    keep_lock_files()
+    before = Path("dvc.lock").read_text()
+    cut = before.index("md5: ") + 9  # of 37
+    Path("dvc.lock").write_text(before[:cut])
+    assert mended() == ["dvc.lock was half-written; it is now as it was when the last stage began"]
+    assert Path("dvc.lock").read_text() == before
+
+
 def test_torn_lock_file_without_a_whole_copy_is_set_aside(project: Path) -> None:
     keep_lock_files()
     Path(".amd/dvc/dvc.lock").write_text("sche")

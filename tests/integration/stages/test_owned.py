@@ -1,5 +1,6 @@
 """Whose files lie where DVC keeps outputs, in real DVC projects: the pipeline's own, foreign ones, changed ones."""
 
+import os
 import subprocess
 import sys
 import time
@@ -9,12 +10,14 @@ import pytest
 from projects import REPOSITORY, init_dvc
 
 from amd.runtime.errors import UserError
-from stages.owned import at_work
+from stages.owned import AT_WORK, at_work, require_owned
 from stages.prepare import prepare
+from stages.project import open_project
 
 DVC = (sys.executable, "-m", "dvc")
 MAKE = "mkdir -p data/clips && echo a > data/clips/a && echo b > data/clips/b"
 COUNT = "ls data/clips > models.txt"
+MONTH_S = 30 * 86400
 STAGES = f"""stages:
   make:
     cmd: {MAKE}
@@ -84,6 +87,9 @@ def test_outputs_of_another_commit_are_known_from_the_cache(project: Path) -> No
     Path("dvc.yaml").write_text(STAGES)
     Path("dvc.lock").write_text(lock)  # as `git checkout` does; data/clips has c, which this lock does not list
     assert prepare() == []
+    with at_work(MAKE, emptied=False):
+        Path("data/clips/b").write_text("half")  # from now on no cache has the whole
+    assert prepare() == []
 
 
 def test_what_an_interrupted_stage_left_is_its_own_and_nothing_else(project: Path) -> None:
@@ -109,6 +115,46 @@ def test_what_a_stage_wrote_stays_its_own_however_late_it_goes_on(project: Path)
     time.sleep(0.2)
     Path("data/clips/half").chmod(0o644)
     assert prepare() == []
+
+
+def test_what_was_changed_after_an_interrupted_stage_is_set_aside(project: Path) -> None:
+    with at_work(MAKE, emptied=True):
+        Path("data/clips/half").write_text("by the stage")
+    assert prepare() == []
+    time.sleep(0.2)
+    Path("data/clips/half").write_text("by somebody")
+    assert [line.partition(" ")[0] for line in prepare()] == ["data/clips/half"]
+    assert [path.read_text() for path in Path("set-aside").rglob("half")] == ["by somebody"]
+    assert prepare() == []
+
+
+@pytest.mark.parametrize("jump", [-MONTH_S, MONTH_S])
+def test_what_a_stage_wrote_stays_its_own_when_the_clock_jumps(project: Path, jump: int) -> None:
+    with at_work(MAKE, emptied=False):
+        Path("data/clips/half").write_text("by the stage")
+    for path in (*Path("data").rglob("*"), *AT_WORK.iterdir()):
+        os.utime(path, (time.time(), path.stat().st_mtime + jump))
+    with open_project() as repo:  # as a stage that goes on with its outputs
+        require_owned(repo, MAKE)
+    with at_work(MAKE, emptied=False):
+        Path("data/clips/more").write_text("by the stage")
+    assert prepare() == []
+    time.sleep(0.2)
+    Path("data/clips/mine").touch()
+    os.utime("data/clips/mine", (time.time(), time.time() - MONTH_S / 2))
+    with pytest.raises(UserError, match=r"^data/clips/mine: not made"):
+        prepare()
+
+
+def test_outputs_are_known_wherever_dvc_was_killed_amid_its_lock_file(project: Path) -> None:
+    text = Path("dvc.lock").read_text()
+    cuts = [cut for cut in range(len(text)) if text[cut - 1] == "\n" or text[cut : cut + 4] == "hash"]
+    assert len(cuts) > 20
+    for cut in cuts:
+        Path("dvc.lock").write_text(text[:cut])
+        told = prepare()
+        assert all("half-written" in line for line in told), (text[:cut], told)
+    assert Path("data/clips/a").read_text() == "a\n"
 
 
 def test_a_project_without_git_is_refused_in_one_line(project: Path) -> None:
