@@ -57,7 +57,7 @@ Content = TypeVar("Content")
 
 def main(params: Params, run: Run) -> None:
     """Gather the run's files and write the page."""
-    vos = if_there("metrics/vos.json", read_json)
+    vos = if_there("metrics/vos.json", read_json) or None  # empty: nothing labelled was scored
     sequences, left_out, problems = pictures(params, vos)
     make_report(
         OUT,

@@ -52,3 +52,14 @@ def common(first: Mapping[str, Figures], second: Mapping[str, Figures]) -> list[
     """The videos in which both models' agreement is known."""
     both = sorted(first.keys() & second.keys())
     return [key for key in both if first[key].agreement is not None and second[key].agreement is not None]
+
+
+def drift(new: Mapping[str, Figures], old: Mapping[str, Figures]) -> dict[str, float]:
+    """By how much each figure of a model differs from that of the one before, over the videos in which both have it."""
+    found = {}
+    for name in (field.name for field in fields(Figures)):
+        pairs = [(getattr(new[key], name), getattr(old[key], name)) for key in sorted(new.keys() & old.keys())]
+        changes = [after - before for after, before in pairs if None not in (after, before)]
+        if changes:
+            found[name] = round(sum(changes) / len(changes), DECIMALS)
+    return found

@@ -1,6 +1,6 @@
 """A new model and the champion judged by the same held-out videos, side by side.
 
-Input: a checkpoint, the manifest. Output: the new model's figures; the champion's go to its tags, where promotion
+Input: a checkpoint, the manifest. Output: both models' figures; the champion's go to its tags, too, where promotion
 finds them.
 """
 
@@ -21,14 +21,16 @@ VIDEOS = 40  # at most: minutes on two cores
 NEW = "new"
 
 
-def judge_held_out(client: MlflowClient, name: str, checkpoint: Path, manifest: Path) -> dict[str, Figures]:
-    """The checkpoint's figures, by video; none where no video is held out.
+def judge_held_out(
+    client: MlflowClient, name: str, checkpoint: Path, manifest: Path
+) -> tuple[dict[str, Figures], dict[str, Figures]]:
+    """The checkpoint's figures and the champion's, by video; none where no video is held out.
 
     A champion whose files cannot be had is named on stderr, and keeps the figures that it has.
     """
     rows = held_out(manifest, VIDEOS)
     if not rows:
-        return {}
+        return {}, {}
     from amd.evaluation.label_free import judge_models  # here: decoders and flow, which no other registering needs
 
     models, champion = {NEW: open_as(AMD, checkpoint)}, aliases_of(client, name).get(CHAMPION)
@@ -40,4 +42,4 @@ def judge_held_out(client: MlflowClient, name: str, checkpoint: Path, manifest: 
     found = judge_models(models, rows)
     if champion is not None and found.get(CHAMPION):
         client.set_model_version_tag(name, champion, HELD_OUT_TAG, figures_tag(found[CHAMPION]))
-    return found[NEW]
+    return found[NEW], found.get(CHAMPION, {})

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 
 from amd import config as params
-from amd.evaluation.judged import mean_figures
+from amd.evaluation.judged import drift, mean_figures
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo
 from amd.models.embedding import EmbeddingInfo
@@ -94,7 +94,7 @@ def register(
     client, name = run.client, settings.name
     data = data_facts(manifest) if manifest else None
     ensure_model(client, name, "Object segmenter learnt from unlabeled video (AMD).")
-    held_out = judge_held_out(client, name, checkpoint, manifest) if manifest else {}
+    held_out, before = judge_held_out(client, name, checkpoint, manifest) if manifest else ({}, {})
     real = data is not None and (data.real or "start" in info.lineage)
     evidence = gather_evidence(training, scores, data_hash, real, held_out)
     champion = champion_evidence(client, name, aliases_of(client, name).get(CHAMPION))
@@ -112,8 +112,8 @@ def register(
         card = model_card(name, info, scores, verdict.reason, data, trainings, held_out)
         model_id = log_pyfunc(run, checkpoint, card, scores, name)
         log_data(run, _dataset(info.params, data))
-        means = {"held_out": mean_figures(held_out.values()).rounded()}
-        log_model_metrics(run, model_id, {"loss": evidence.loss, **scores.get("summary", {}), **means})
+        unlabelled = {"held_out": mean_figures(held_out.values()).rounded(), "drift": drift(held_out, before)}
+        log_model_metrics(run, model_id, {"loss": evidence.loss, **scores.get("summary", {}), **unlabelled})
         version = create_version(run, name, model_id, tags, card)
     entry, verdict = promote_version(client, version, "the register stage")
     if entry is None and verdict.passed:  # promoted by a run that was interrupted after it

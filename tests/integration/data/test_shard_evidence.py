@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -121,9 +123,27 @@ def test_the_judge_by_hand():
     assert pair_quality(0.6, 0.4) == 102
 
 
-def test_two_workers_and_another_order_give_the_same_bytes(rows, sharded, tmp_path):
-    write_shards(rows[::-1], tmp_path, SHARD.model_copy(update={"workers": 2}), MotionSource())
-    assert content(tmp_path) == content(sharded)
+@dataclass(frozen=True)
+class Mortal(MotionSource):
+    """The packaged network, but the first process that has made half of the maps of a video is killed."""
+
+    grave: Path = Path()
+
+    def __call__(self, frames):
+        for number, p in enumerate(super().__call__(frames)):
+            yield p
+            if number == FRAMES // 2:
+                with suppress(FileExistsError):
+                    self.grave.open("x").close()
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_two_workers_of_which_one_is_killed_and_another_order_give_the_same_bytes(rows, sharded, tmp_path):
+    shards = tmp_path / "shards"
+    two_workers = SHARD.model_copy(update={"workers": 2})
+    write_shards(rows[::-1], shards, two_workers, Mortal(grave=tmp_path / "grave"))
+    assert (tmp_path / "grave").exists()
+    assert content(shards) == content(sharded)
 
 
 def test_a_killed_run_goes_on_and_a_new_video_touches_no_other(rows, sharded, tmp_path):

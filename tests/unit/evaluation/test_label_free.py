@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from amd.evaluation.judged import Figures, common, mean_figures
+from amd.evaluation.judged import Figures, common, drift, mean_figures
 from amd.evaluation.label_free import Footage, judge_masks
 
 HEIGHT, WIDTH, FRAMES, SPEED = 40, 60, 6, 3
@@ -69,3 +69,10 @@ def test_means_and_what_two_models_share():
     assert mean_figures([]) == Figures(None, None, None, None, None)
     assert mean_figures([]).problem == ""
     assert common({"a": one, "b": one, "c": replace(one, agreement=None)}, {"b": other, "c": other, "d": one}) == ["b"]
+
+
+def test_drift_is_over_the_videos_in_which_both_have_a_figure():
+    old = {"a": Figures(0.5, 0.8, 0.0, 0.2, None), "b": Figures(0.3, None, 0.0, 0.2, 1.0)}
+    new = {"a": Figures(0.4, 0.9, 0.5, 0.2, None), "b": Figures(0.4, 0.7, 0.0, 0.1, None), "c": Figures(0, 0, 1, 1, 9)}
+    assert drift(new, old) == {"agreement": 0.0, "stability": 0.1, "odd": 0.25, "area": -0.05}
+    assert drift(new, {}) == {}
