@@ -26,7 +26,7 @@ from amd.data.benchmarks.predictions import (
 )
 from amd.data.benchmarks.sequences import read_truth
 from amd.evaluation.baselines import BASELINES, baseline_mask
-from amd.evaluation.metrics import Statistics, boundary_f, jaccard, statistics
+from amd.evaluation.metrics import Statistics, boundary_f, jaccard, mean_over, statistics
 from amd.evaluation.published import COMPARED, FULL, published_vos
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_json
@@ -142,11 +142,7 @@ def score_moving(sequences: list[Sequence], folders: dict[str, Path]) -> tuple[d
     return results, rows
 
 
-def _score(
-    sequences: list[Sequence],
-    mask_of: MaskOf,
-    origin: dict[str, str],
-) -> dict:
+def _score(sequences: list[Sequence], mask_of: MaskOf, origin: dict[str, str]) -> dict:
     """Scores of the masks `mask_of(sequence, frame, size)`."""
     frames = _measure_frames(sequences, partial(_score_frame, mask_of), "scores")
     _require_objects(sequences, frames)
@@ -157,7 +153,7 @@ def _score(
         }
         for name, values in frames.items()
     }
-    mean = {measure: _mean_over_sequences(per_sequence, measure) for measure in "JF"}
+    mean = mean_over(list(per_sequence.values()))
     return {
         "protocol": _protocol(sequences) | origin,
         "mean": mean,
@@ -221,13 +217,6 @@ def _segment_jaccards(labels: np.ndarray, truth: np.ndarray, segments_count: int
     intersections = np.bincount(labels[truth], minlength=segments_count)
     unions = areas + np.count_nonzero(truth) - intersections
     return np.where(unions > 0, intersections / np.maximum(unions, 1), 1.0)
-
-
-def _mean_over_sequences(per_sequence: dict[str, dict], measure: str) -> dict[str, float]:
-    return {
-        key: float(np.mean([measures[measure][key] for measures in per_sequence.values()]))
-        for key in Statistics._fields
-    }
 
 
 def _averages(mean: dict, frames: list[FrameScore]) -> dict:

@@ -29,7 +29,8 @@ from amd.evaluation.corruptions import (
     versions,
     write_frames,
 )
-from amd.evaluation.robustness import MEASURES, Confusion, run_robustness, score_robustness
+from amd.evaluation.metrics import confusion
+from amd.evaluation.robustness import MEASURES, rates, run_robustness, score_robustness
 from amd.runtime.errors import UserError
 
 STRENGTHS = load_profile("quickstart").robustness
@@ -131,16 +132,16 @@ def test_every_corruption_is_pure_and_keeps_the_size(name: str):
 
 
 def test_confusion_by_hand():
-    mask = np.array([[1, 1], [0, 0]], bool)
-    truth = np.array([[1, 0], [1, 0]], bool)
-    assert Confusion.of(mask, truth) == Confusion(1, 1, 1, 1)
-    pooled = Confusion.of(mask, truth) + Confusion.of(truth, truth)
-    assert pooled == Confusion(3, 1, 1, 3)
-    assert pooled.scores() == dict(zip(MEASURES, (3 / 5, 3 / 5, 3 / 5, 3 / 4, 3 / 4, 3 / 4), strict=True))
+    mask, truth = np.array([[1, 1], [0, 0]], np.uint8), np.array([[1, 0], [1, 0]], np.uint8)
+    assert confusion(mask, truth, 2).tolist() == [[1, 1], [1, 1]]
+    pooled = confusion(mask, truth, 2) + confusion(truth, truth, 2)
+    assert rates(pooled) == dict(zip(MEASURES, (3 / 5, 3 / 5, 3 / 5, 3 / 4, 3 / 4, 3 / 4), strict=True))
+    torn = rates(np.array([[6, 2], [1, 3]]))  # the foreground is the second class
+    assert list(torn.values()) == pytest.approx([3 / 6, 6 / 9, 21 / 36, 3 / 4, 6 / 8, 3 / 4])
 
 
 def test_shares_of_nothing_are_none():
-    scores = Confusion(rejections=4).scores()
+    scores = rates(np.array([[4, 0], [0, 0]]))
     assert scores["foreground_iou"] is None
     assert scores["mean_accuracy"] is None
     assert scores["background_iou"] == 1.0
