@@ -167,17 +167,11 @@ def _register(params: "Params", out: Path) -> None:
 
 
 COMMANDS = (
-    Command(
-        "train",
-        "a model from videos of one's own",
-        TRAIN,
+    Command("train", "a model from videos of one's own", TRAIN, train).used(
         "amd train my_videos --out my_model --register",
-        train,
-        (
-            argument("videos", metavar="VIDEOS", type=Path, help="a folder of videos, a video or a split file"),
-            argument("--out", metavar="DIR", required=True, type=Path, help="a folder of its own"),
-            argument("--params", metavar="FILE", type=Path, help="parameters (default: DIR's, else the profile `own`)"),
-            argument("--register", action="store_true", help="make the model a version in the MLflow registry"),
-        ),
+        argument("videos", "a folder of videos, a video or a split file", "VIDEOS", type=Path),
+        argument("--out", "a folder of its own", "DIR", required=True, type=Path),
+        argument("--params", "parameters (default: DIR's, else the profile `own`)", "FILE", type=Path),
+        argument("--register", "make the model a version in the MLflow registry", action="store_true"),
     ),
 )

@@ -222,12 +222,10 @@ def _segment_jaccards(labels: np.ndarray, truth: np.ndarray, segments_count: int
 def _averages(mean: dict, frames: list[FrameScore]) -> dict:
     """The three averages that papers use: over sequences, over frames, over pooled pixels."""
     union = sum(score.union for score in frames)
+    j, f = (float(np.mean(values)) for values in zip(*((score.j, score.f) for score in frames), strict=True))
     return {
         "sequences": {"J": mean["J"]["mean"], "F": mean["F"]["mean"]},
-        "frames": {
-            "J": float(np.mean([score.j for score in frames])),
-            "F": float(np.mean([score.f for score in frames])),
-        },
+        "frames": {"J": j, "F": f},
         "pooled": {"J": sum(score.intersection for score in frames) / union if union else 1.0},
     }
 
@@ -257,22 +255,14 @@ def _summary(choices: dict[str, dict]) -> dict:
 
 
 def _rows(sequences: list[Sequence], prediction: str, choice: str, scores: dict) -> list[dict]:
-    return [
-        {
-            "dataset": sequence.dataset,
-            "sequence": sequence.name,
-            "prediction": prediction,
-            "choice": choice,
-            "segment": scores.get("segment"),
-            "frames": len(sequence.scored_frames),
-        }
-        | {
-            f"{measure}_{key}": scores["sequences"][sequence.name][measure][key]
-            for measure in "JF"
-            for key in Statistics._fields
-        }
-        for sequence in sequences
-    ]
+    rows = []
+    for sequence in sequences:
+        row = {"dataset": sequence.dataset, "sequence": sequence.name, "prediction": prediction, "choice": choice}
+        row |= {"segment": scores.get("segment"), "frames": len(sequence.scored_frames)}
+        for measure, values in scores["sequences"][sequence.name].items():
+            row |= {f"{measure}_{key}": value for key, value in values.items()}
+        rows.append(row)
+    return rows
 
 
 def run_score(dataset: str, root: Path, predictions: Path, json_path: Path | None) -> None:

@@ -120,9 +120,6 @@ def supervision(settings: Embedding) -> dict[str, Any]:
         sets[root] = {"images": len(images), "with_instance_masks": exact, "with_class_masks": len(images)}
     told = {"sets": sets, "start": settings.start or "random weights"}
     if settings.layered:
-        told["layered_images"] = {
-            "share": settings.layered,
-            "textures": settings.textures or "built-in",
-            "labels": "none",
-        }
+        facts = {"share": settings.layered, "textures": settings.textures or "built-in", "labels": "none"}
+        told["layered_images"] = facts
     return told

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amd.config import Objective, Params, Pretrain
+from amd.config import Params, Pretrain
+from amd.config.pipeline import Objective
 from amd.data.pairs.evidence import STEPS
 from amd.data.pairs.read import Batch, PairReader, to_float
 from amd.data.pairs.transforms import PairTransform

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
+STORED = {  # by EXIF orientation, how an upright picture lies in the file
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 BITS = 6  # frame numbers up to 63
 
 
@@ -100,6 +111,17 @@ def cornered_picture(width: int, height: int) -> np.ndarray:
     image[:rows, :columns], image[:rows, -columns:] = (230, 20, 20), (20, 230, 20)
     image[-rows:, :columns], image[-rows:, -columns:] = (20, 20, 230), (230, 230, 230)
     return image
+
+
+def photo(path: Path, orientation: int, **options: int) -> Path:
+    """A `cornered_picture` of 64x32, stored so that the EXIF orientation makes it upright; its path."""
+    stored = Image.fromarray(cornered_picture(64, 32))
+    if (turn := STORED[orientation]) is not None:
+        stored = stored.transpose(turn)
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored.save(path, exif=exif.tobytes(), **options)
+    return path
 
 
 def corners(image: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """A project of its own for the tests of stages: small parameters in a folder, where the stages work."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,12 @@ def write_params(path: Path, *changes: dict[str, dict], base: str | None = None)
     with path.open("w") as file:
         yaml.dump(tree, file)
     return path
+
+
+def python(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """This interpreter on this repository's code, with more environment variables; what it said, however it ended."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables
+    return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
 
 
 def change_params(path: Path, **sections: dict) -> None:

@@ -99,28 +99,17 @@ def _distributions(accepted: list[dict]) -> _Section:
 
 def _accepted_table(accepted: list[dict]) -> _Section:
     heads = ("video", "size", "fps", "frames", "promised", "seconds", "still", "cuts", "decoder")
-    cells = [
-        (
-            row["video_id"],
-            f"{row['width']}x{row['height']}",
-            _number(row["fps"]),
-            row["frames"],
-            _number(row["frames_promised"]),
-            _number(row["duration_s"]),
-            row["still_pairs"],
-            row["cuts"],
-            row["decoder"],
-        )
-        for row in accepted
-    ]
+    cells = []
+    for row in accepted:
+        known = (row["video_id"], f"{row['width']}x{row['height']}", _number(row["fps"]), row["frames"])
+        promised = (_number(row["frames_promised"]), _number(row["duration_s"]))
+        cells.append((*known, *promised, row["still_pairs"], row["cuts"], row["decoder"]))
     return _Section("Accepted", heads, cells)
 
 
 def _counts(rows: list[dict], value: Callable[[dict], str]) -> str:
-    counts = Counter(value(row) for row in rows)
-    return ", ".join(
-        f"{name} ({count})" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    )
+    counts = sorted(Counter(value(row) for row in rows).items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} ({count})" for name, count in counts)
 
 
 def _table(heads: tuple, rows: Iterable[tuple]) -> str:

@@ -6,6 +6,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import pytest
+from commands import refused
 from mlflow.entities import Run
 from projects import REPOSITORY
 from registering import champion, make_checkpoint, put, scores, user_error
@@ -159,9 +160,7 @@ def test_the_command(store: Path, checkpoint: Path, capsys: pytest.CaptureFixtur
     assert [line.split()[1] for line in lines[1:5]] == ["promoted", "promoted", "promoted", "rolled"]
     assert lines[3].split()[2:] == ["1", "2", "night", "shift", "as", "good", "and", "smaller"]
     assert lines[4].split()[3:] == ["2", "1", "night", "shift", "it", "was", "not"]
-    with pytest.raises(SystemExit):
-        main(["models", "history", "nobody"])
-    assert "no model 'nobody' in the registry" in capsys.readouterr().err
+    assert "no model 'nobody' in the registry" in refused(capsys, main, ["models", "history", "nobody"])
 
 
 def test_the_stage(store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
