@@ -47,11 +47,7 @@ def segment_clip(clip: Path, params: Params) -> tuple[list[np.ndarray], dict[str
             pictures.append(draw_mask(frame.image, frame.mask)[::3, ::3])
             areas.append(frame.area)
             sure.append(frame.confidence)
-    return pictures, {
-        "frames": len(areas),
-        "area": float(np.mean(areas)),
-        "confidence": float(np.mean(sure)),
-    }
+    return pictures, {"frames": len(areas), "area": float(np.mean(areas)), "confidence": float(np.mean(sure))}
 
 
 if __name__ == "__main__":

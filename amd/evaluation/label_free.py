@@ -99,15 +99,9 @@ def judge_masks(masks: Sequence[np.ndarray], seen: Footage, synthesis: float | N
     """The figures of object masks bool h,w of every frame, on the evidence's grid."""
     agreement = [jaccard(mask, p > SURE) for mask, p, sure in zip(masks, seen.maps, seen.sure, strict=True) if sure]
     areas = [float(mask.mean()) for mask in masks]
-    return Figures(
-        agreement=mean_over(agreement),
-        stability=mean_over(_kept(masks, seen.flows)),
-        odd=mean_over(
-            [area > LIMITS.largest_area or (sure and not area) for area, sure in zip(areas, seen.sure, strict=True)]
-        ),
-        area=mean_over(areas),
-        synthesis=synthesis,
-    )
+    odd = [area > LIMITS.largest_area or (sure and not area) for area, sure in zip(areas, seen.sure, strict=True)]
+    stability = mean_over(_kept(masks, seen.flows))
+    return Figures(mean_over(agreement), stability, mean_over(odd), mean_over(areas), synthesis)
 
 
 def _middle(row: dict) -> list[np.ndarray]:

@@ -202,13 +202,8 @@ def _require_objects(sequences: list[Sequence], frames: dict[str, list[FrameScor
 
 def _score_frame(mask_of: MaskOf, sequence: Sequence, frame: BenchmarkFrame, truth: np.ndarray) -> FrameScore:
     mask = mask_of(sequence, frame, truth.shape)
-    return FrameScore(
-        jaccard(mask, truth),
-        boundary_f(mask, truth),
-        int(np.count_nonzero(mask & truth)),
-        int(np.count_nonzero(mask | truth)),
-        int(np.count_nonzero(truth)),
-    )
+    counts = (int(np.count_nonzero(area)) for area in (mask & truth, mask | truth, truth))
+    return FrameScore(jaccard(mask, truth), boundary_f(mask, truth), *counts)
 
 
 def _segment_jaccards(labels: np.ndarray, truth: np.ndarray, segments_count: int) -> np.ndarray:

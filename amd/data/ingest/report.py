@@ -9,6 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 from amd.data.tables import HELD_OUT
+from amd.runtime.errors import printable
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -35,7 +36,7 @@ def terminal_report(rows: list[dict], notes: Iterable[str] = ()) -> str:
     for section in _sections(rows):
         lines = _columns([section.heads, *section.rows])
         parts.append("\n".join([section.title, *(f"  {line}" for line in lines)]))
-    parts += ["\n".join(_printable(note) for note in notes)]
+    parts += ["\n".join(printable(note) for note in notes)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -119,7 +120,7 @@ def _table(heads: tuple, rows: Iterable[tuple]) -> str:
 
 def _cell(value: object) -> str:
     """A value that cannot break the table: names come from strangers."""
-    text = _printable(value)
+    text = printable(str(value))
     for special in "\\|`*_<[":
         text = text.replace(special, f"\\{special}")
     return text
@@ -127,14 +128,9 @@ def _cell(value: object) -> str:
 
 def _columns(rows: list[tuple]) -> list[str]:
     """Rows of cells as lines of aligned columns."""
-    cells = [[_printable(cell) for cell in row] for row in rows]
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-
-
-def _printable(value: object) -> str:
-    """Text that cannot play tricks on a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
 
 
 def _number(value: float | None) -> str:
