@@ -22,8 +22,10 @@ from amd.data.benchmarks.davis import open_benchmark
 from amd.data.images import read_image
 from amd.data.synthetic.clips import make_corpus
 from amd.models.amd import AMD
+from amd.models.evidence import load_evidence
 from amd.models.inference import soft_masks
 from amd.models.precision import fastest_precision
+from amd.motion.evidence import motion_evidence
 from amd.runtime.processes import Programs
 from amd.training.adaptation import adapt, clip_of, pairs_apart
 from amd.training.losses import view_synthesis_loss
@@ -130,7 +132,8 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
         adapt_to(model, images, settings)
         for image in images:
             soft_masks(model, torch.from_numpy(image), None)
-        segment_moving(sequence, images, params, setting.scratch / "work")
+        moves = list(motion_evidence(images, *load_evidence(), threads=settings.threads))
+        segment_moving(sequence, images, moves, params, setting.scratch / "work")
 
     runs = count()
     with Programs(GRACE_S, PROGRAM) as programs:

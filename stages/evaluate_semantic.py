@@ -45,8 +45,7 @@ def main(params: Params, run: Run) -> None:
     write_json(REPORT, report(runs, groups))
     write_semantic_sheet(PICTURES, frames, first, len(names))
     write_semantic_scores(FIGURE, groups)
-    for path in (REPORT, PICTURES, FIGURE):
-        run.artifact(path)
+    run.artifact(REPORT, PICTURES, FIGURE)
 
 
 def report(runs: dict[str, dict[str, Any]], groups: dict[str, list[float]]) -> dict[str, Any]:

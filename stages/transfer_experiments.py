@@ -31,8 +31,7 @@ def main(params: Params, run: Run) -> None:
     for name, report in reports.items():
         means = report["mean"].items()
         run.metrics({f"{name}_{variant}_J": scores["J"] for variant, scores in means if "J" in scores})
-    run.artifact(SCORES)
-    run.artifact(FIGURE)
+    run.artifact(SCORES, FIGURE)
 
 
 def by_part(reports: dict[str, dict]) -> dict[str, dict]:

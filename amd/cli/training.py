@@ -119,13 +119,8 @@ def _pretrain(params: "Params", out: Path) -> None:
     if start is not None and not Path(start).is_file():
         raise UserError(f"pretrain.start: {start}: no such checkpoint; give a file")
     made_from = [params.model.model_dump(), params.pretrain.model_dump(), sha256(out / INDEX), start and sha256(start)]
-    options = {
-        "--params": out / "params.yaml",
-        "--index": out / INDEX,
-        "--out": out / PRETRAINED,
-        "--history": out / HISTORY,
-        "--start": start,
-    }
+    options = {"--params": out / "params.yaml", "--index": out / INDEX, "--start": start}
+    options |= {"--out": out / PRETRAINED, "--history": out / HISTORY}
     run = lambda: run_training("pretrain", params, made_from, options, out / STATE, {})
     _once(out, "pretrain", made_from, PRETRAINED, run)
 

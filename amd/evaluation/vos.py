@@ -146,20 +146,15 @@ def _score(sequences: list[Sequence], mask_of: MaskOf, origin: dict[str, str]) -
     """Scores of the masks `mask_of(sequence, frame, size)`."""
     frames = _measure_frames(sequences, partial(_score_frame, mask_of), "scores")
     _require_objects(sequences, frames)
+    summed = lambda scores: statistics(list(scores))._asdict()
     per_sequence = {
-        name: {
-            "J": statistics([score.j for score in values])._asdict(),
-            "F": statistics([score.f for score in values])._asdict(),
-        }
+        name: {"J": summed(score.j for score in values), "F": summed(score.f for score in values)}
         for name, values in frames.items()
     }
     mean = mean_over(list(per_sequence.values()))
-    return {
-        "protocol": _protocol(sequences) | origin,
-        "mean": mean,
-        "averages": _averages(mean, [score for values in frames.values() for score in values]),
-        "sequences": per_sequence,
-    }
+    averages = _averages(mean, [score for values in frames.values() for score in values])
+    protocol = _protocol(sequences) | origin
+    return {"protocol": protocol, "mean": mean, "averages": averages, "sequences": per_sequence}
 
 
 def _reader(folder: Path, read: Callable[[Path, tuple[int, int]], np.ndarray], inner: str = "") -> MaskOf:

@@ -86,6 +86,11 @@ def train_settings(settings: Training, seed: int, device: torch.device) -> Train
     )
 
 
+def part(settings: Any, process: Process) -> dict[str, int]:
+    """The part of every batch that this process reads, as readers take it."""
+    return {"batch_size": settings.batch_size, "seed": settings.seed, "rank": process.rank, "world_size": process.count}
+
+
 def adam(settings: Training) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:
     """The optimiser of pretraining and of the embedding."""
     return lambda parameters: torch.optim.Adam(

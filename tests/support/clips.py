@@ -176,3 +176,11 @@ def _encoded(encoder: av.VideoCodecContext, numbers: Iterable[int]) -> Iterator[
         frame.pts, frame.time_base = number, encoder.time_base
         yield from encoder.encode(frame)
     yield from encoder.encode(None)
+
+
+def write_flo(path: Path, flow: np.ndarray) -> Path:
+    """Flow H,W,2 as Middlebury describes the format, by hand; its path."""
+    height, width = flow.shape[:2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<fii", 202021.25, width, height) + flow.astype("<f4").tobytes())
+    return path

@@ -177,13 +177,8 @@ def test_the_stage(store: Path, checkpoint: Path, tmp_path: Path, monkeypatch: p
     run_stage("register", register_stage.main)
     outcome = read_json("metrics/register.json")
     reason = outcome.pop("reason")
-    assert outcome == {
-        "name": "amd",
-        "version": "1",
-        "alias": "champion",
-        "promoted": True,
-        "uri": "models:/amd/1",
-    }
+    uri = "models:/amd/1"
+    assert outcome == {"name": "amd", "version": "1", "alias": "champion", "promoted": True, "uri": uri}
     assert "J 1.000 per image, 0.429 adapted" in reason
     client = connect()
     version = client.get_model_version_by_alias("amd", "champion")

@@ -1,12 +1,12 @@
 """Optical flow behind one function: motions that are known, files of others, networks, and what is refused."""
 
 import struct
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from clips import write_flo
 from projects import python
 
 from amd.data.images import read_image
@@ -28,14 +28,6 @@ def textured(shift: tuple[int, int] = (0, 0)) -> np.ndarray:
 
 def inner(flow: np.ndarray) -> np.ndarray:
     return flow[16:-16, 16:-16].reshape(-1, 2)
-
-
-def write_flo(path: Path, flow: np.ndarray) -> Path:
-    """As Middlebury describes the format, by hand."""
-    height, width = flow.shape[:2]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(struct.pack("<fii", 202021.25, width, height) + flow.astype("<f4").tobytes())
-    return path
 
 
 def random_flow(seed: int) -> np.ndarray:
