@@ -190,9 +190,8 @@ def _require_objects(sequences: list[Sequence], frames: dict[str, list[FrameScor
     for sequence in sequences:
         if not any(score.wanted for score in frames[sequence.name]):
             folder = cast(Path, sequence.scored_frames[0].truth).parent
-            raise UserError(
-                f"{folder}: no object in any annotation that counts; complete the copy, or leave {sequence.name} out"
-            )
+            way = f"complete the copy, or leave {sequence.name} out"
+            raise UserError(f"{folder}: no object in any annotation that counts; {way}")
 
 
 def _score_frame(mask_of: MaskOf, sequence: Sequence, frame: BenchmarkFrame, truth: np.ndarray) -> FrameScore:

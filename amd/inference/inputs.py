@@ -206,10 +206,8 @@ def write_masks(video: Video, frames: Iterable[MaskedFrame], exports: Sequence[s
             write(frame)
             tally.add(frame)
     if video.damage and source.frame_names is not None:  # whoever made the folder can mend it
-        raise UserError(
-            f"only the first {tally.frames} of {video.promised} images are segmented ({video.damage}); mend the "
-            "folder, or give images that are no video one by one"
-        )
+        done = f"only the first {tally.frames} of {video.promised} images are segmented ({video.damage})"
+        raise UserError(f"{done}; mend the folder, or give images that are no video one by one")
     seconds = time.monotonic() - began
     return {
         **tally.columns(),
