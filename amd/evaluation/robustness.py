@@ -60,8 +60,8 @@ def rates(counts: np.ndarray) -> dict[str, float | None]:
     accuracies = [float(hits / all_) if all_ else None for hits, all_ in zip(counts.diagonal(), counts.sum(1))]
     numbers: list[float | None] = []
     for background, foreground in (class_ious(counts), accuracies):
-        known = foreground is not None and background is not None
-        numbers += [foreground, background, (foreground + background) / 2 if known else None]
+        mean = None if foreground is None or background is None else (foreground + background) / 2
+        numbers += [foreground, background, mean]
     return dict(zip(MEASURES, numbers, strict=True))
 
 

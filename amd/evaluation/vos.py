@@ -246,8 +246,8 @@ def _summary(choices: dict[str, dict]) -> dict:
 def _rows(sequences: list[Sequence], prediction: str, choice: str, scores: dict) -> list[dict]:
     rows = []
     for sequence in sequences:
-        row = {"dataset": sequence.dataset, "sequence": sequence.name, "prediction": prediction, "choice": choice}
-        row |= {"segment": scores.get("segment"), "frames": len(sequence.scored_frames)}
+        row: dict[str, Any] = {"dataset": sequence.dataset, "sequence": sequence.name, "prediction": prediction}
+        row |= {"choice": choice, "segment": scores.get("segment"), "frames": len(sequence.scored_frames)}
         for measure, values in scores["sequences"][sequence.name].items():
             row |= {f"{measure}_{key}": value for key, value in values.items()}
         rows.append(row)

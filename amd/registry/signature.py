@@ -20,7 +20,7 @@ _FRAME = Object(
     [Property(name, kind) for name, kind in _ALWAYS.items()]
     + [Property(name, DataType.string, required=False) for name in ("soft", "reason")]
 )
-_OUTPUTS = {"mask": DataType.string, "soft": DataType.string, "frames": Array(_FRAME)}  # as the input and options are
+_OUTPUTS: dict[str, DataType | Array] = {"mask": DataType.string, "soft": DataType.string, "frames": Array(_FRAME)}
 SEGMENTER = ModelSignature(
     _INPUTS,
     Schema([ColSpec(kind, name, required=False) for name, kind in _OUTPUTS.items()]),

@@ -69,11 +69,11 @@ def make_task(params: Params, options: argparse.Namespace, process: Process) -> 
     if options.start is not None:
         start_backbone(network, options.start, "model.backbone")
     reader = open_reader(settings, info, process)
-    how = {"lr": settings.learning_rate, "momentum": settings.momentum, "weight_decay": settings.weight_decay}
+    rate, momentum, decay = settings.learning_rate, settings.momentum, settings.weight_decay
     return Task(
         network=network,
         objective=SemanticObjective(network),
-        optimiser=lambda parameters: torch.optim.SGD(parameters, **how),
+        optimiser=lambda parameters: torch.optim.SGD(parameters, rate, momentum, weight_decay=decay),
         batches=lambda number: reader.batches(settings.num_workers, number),
         settings=settings,
         seed=info.seed,

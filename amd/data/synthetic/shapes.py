@@ -146,9 +146,8 @@ def biped(rng: np.random.Generator) -> Shape:
         Part((0, 0.25), (0, 0.5), (0.25, 0.62), swing=0.35, phase=phase, shade=shade)
         for phase, shade in [(0, 0.9), (np.pi, 0.65)]
     ]
-    like = {"swing": 0.4, "shade": 0.95}
     arms = [
-        Part((side * wide * 0.6, -0.55), (0, 0.35), (0.17, 0.45), angle=-0.3 * side, phase=phase, **like)
+        Part((side * wide * 0.6, -0.55), (0, 0.35), (0.17, 0.45), angle=-0.3 * side, swing=0.4, phase=phase, shade=0.95)
         for side, phase in [(-1, np.pi), (1, 0)]
     ]
     return Shape((torso, head, *legs, *arms), rng.uniform(0.3, 0.5))
