@@ -219,7 +219,7 @@ def test_the_command_says_what_it_made(
 ) -> None:
     amd, backbone = saved(published, tmp_path / "amd.pth"), saved(resnet, tmp_path / "resnet.pth")
     main(["import", str(amd), "--out", str(tmp_path / "a.safetensors"), "--segment", "3"])
-    main(["import", str(backbone), "--out", str(tmp_path / "b.safetensors")])
+    main(["import", str(backbone), "--out", str(tmp_path / "new/b.safetensors")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("a.safetensors: resnet50, 5 segments, object segment 3")
     assert lines[1].endswith("b.safetensors: resnet18, 5 segments, no object segment yet")
