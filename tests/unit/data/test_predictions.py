@@ -104,7 +104,7 @@ def test_saliency_maps_from_elsewhere(shared_data: Path, tmp_path: Path, capsys:
     shares = [read_mask(path).mean() for path in masks.iterdir()]
     assert scores["MAE"] == pytest.approx(np.mean(shares) * (1 - 127 / 255), abs=1e-3)  # half of every object is missed
     next((tmp_path / "maps").iterdir()).unlink()
-    assert "missing" in refused(capsys, score, "duts", root, tmp_path / "maps", tmp_path / "s.json")
+    assert "no such file" in refused(capsys, score, "duts", root, tmp_path / "maps", tmp_path / "s.json")
 
 
 def test_class_maps_from_elsewhere(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
