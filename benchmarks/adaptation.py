@@ -21,6 +21,7 @@ from amd.config.profiles import DEFAULTS, load_profile
 from amd.data.benchmarks.davis import open_benchmark
 from amd.data.images import read_image
 from amd.data.synthetic.clips import make_corpus
+from amd.inference.per_image import SHORT_EDGE, PerImage
 from amd.models.amd import AMD
 from amd.models.evidence import load_evidence
 from amd.models.inference import soft_masks
@@ -133,7 +134,8 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
         for image in images:
             soft_masks(model, torch.from_numpy(image), None)
         moves = list(motion_evidence(images, *load_evidence(), threads=settings.threads))
-        segment_moving(sequence, images, moves, params, setting.scratch / "work")
+        per_image = PerImage(model, 0, params.predict.short_edge or SHORT_EDGE)
+        segment_moving(sequence, images, moves, per_image, params.fused, setting.scratch / "work")
 
     runs = count()
     with Programs(GRACE_S, PROGRAM) as programs:
