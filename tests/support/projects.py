@@ -28,8 +28,8 @@ def write_params(path: Path, *changes: dict[str, dict], base: str | None = None)
 
 def python(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """This interpreter on this repository's code, with more environment variables; what it said, however it ended."""
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables
-    return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
+    how = {"env": os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables, "capture_output": True, "text": True}
+    return subprocess.run([sys.executable, *words], check=False, timeout=300, **how)
 
 
 def change_params(path: Path, **sections: dict) -> None:
