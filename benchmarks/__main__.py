@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 
 from amd.models.precision import choose_device
@@ -24,16 +25,7 @@ from amd.runtime.processes import keep_freed_memory
 from benchmarks.measure import Row, Setting
 from benchmarks.table import HEADER, line
 
-SUBJECTS = (
-    "limits",
-    "decoding",
-    "sharding",
-    "reading",
-    "training_step",
-    "inference",
-    "adaptation",
-    "clip",
-)
+SUBJECTS = ("limits", "decoding", "sharding", "reading", "training_step", "inference", "adaptation", "clip")
 ALONE = ("busy",)  # run when asked for by name
 
 
@@ -69,8 +61,8 @@ def _run(subject: str, setting: Setting) -> tuple[list[Row], float]:
     rows = []
     with redirect_stderr(io.StringIO()):  # progress lines of what is measured
         for row in importlib.import_module(f"benchmarks.{subject}").measure(setting):
-            print(line(row.to_dict()), flush=True)
-            rows.append(row)
+            rows.append(replace(row, subject=subject))
+            print(line(rows[-1].to_dict()), flush=True)
     seconds = time.perf_counter() - began
     print(f"# {subject}: {seconds:.0f} s", file=sys.stderr, flush=True)
     return rows, seconds

@@ -21,9 +21,12 @@ from amd.config.profiles import DEFAULTS, load_profile
 from amd.data.benchmarks.davis import open_benchmark
 from amd.data.images import read_image
 from amd.data.synthetic.clips import make_corpus
+from amd.inference.per_image import SHORT_EDGE, PerImage
 from amd.models.amd import AMD
+from amd.models.evidence import load_evidence
 from amd.models.inference import soft_masks
 from amd.models.precision import fastest_precision
+from amd.motion.evidence import motion_evidence
 from amd.runtime.processes import Programs
 from amd.training.adaptation import adapt, clip_of, pairs_apart
 from amd.training.losses import view_synthesis_loss
@@ -76,20 +79,11 @@ def steps_row(setting: Setting, model: AMD, settings: Adapt, images: np.ndarray)
     some = max(1, settings.iterations // 4)
     calls = {"adapt": partial(adapt_to, model, list(images), settings), "steps": training_steps(model, settings, some)}
     times = in_turn(setting, calls, 30, 2, warm_up=False)
-    precision = name(fastest_precision(settings.precision, setting.device))
-    return compared(
-        "adaptation",
-        f"small network, {settings.iterations} iterations of {settings.batch_size} pairs, {precision}, "
-        f"{settings.threads} thread",
-        times,
-        "adapt",
-        "steps",
-        work=settings.iterations / some,
-        against="its training steps alone, in proportion",
-        items=settings.iterations,
-        item="iterations",
-        target=STEPS_SHARE,
-    )
+    how = f"{name(fastest_precision(settings.precision, setting.device))}, {settings.threads} thread"
+    case = f"small network, {settings.iterations} iterations of {settings.batch_size} pairs, {how}"
+    counted = {"items": settings.iterations, "item": "iterations", "target": STEPS_SHARE}
+    against = "its training steps alone, in proportion"
+    return compared(case, times, "adapt", "steps", work=settings.iterations / some, against=against, **counted)
 
 
 def training_steps(model: AMD, settings: Adapt, number: int) -> Callable[[], None]:
@@ -120,7 +114,7 @@ def growth_with_frames(setting: Setting, model: AMD, settings: Adapt, size: tupl
     times = in_turn(setting, {str(n): partial(adapt_to, model, clip, settings) for n, clip in clips.items()}, 15, 2)
     case = f"{settings.iterations} iterations on {4 * number} frames"
     against = f"{settings.iterations} iterations on {number} frames"
-    yield compared("adaptation", case, times, str(4 * number), str(number), against=against)
+    yield compared(case, times, str(4 * number), str(number), against=against)
 
 
 def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]:
@@ -139,7 +133,9 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
         adapt_to(model, images, settings)
         for image in images:
             soft_masks(model, torch.from_numpy(image), None)
-        segment_moving(sequence, images, params, setting.scratch / "work")
+        moves = list(motion_evidence(images, *load_evidence(), threads=settings.threads))
+        per_image = PerImage(model, 0, params.predict.short_edge or SHORT_EDGE)
+        segment_moving(sequence, images, moves, per_image, params.fused, setting.scratch / "work")
 
     runs = count()
     with Programs(GRACE_S, PROGRAM) as programs:
@@ -149,21 +145,10 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
         times = in_turn(setting, calls, 60, 1, warm_up=False)
     case = f"a video of a fan-out, {settings.iterations} iterations and masks"
     against = "the same in a process that runs already"
-    yield compared(
-        "adaptation", case, times, "one", "work", against=against, items=1, item="videos", target=STEPS_SHARE
-    )
-    yield compared(
-        "adaptation",
-        "2 videos at once, 1 thread each",
-        times,
-        "two",
-        "one",
-        work=2,
-        against="one after the other",
-        items=2,
-        item="videos",
-        target=TWO_AT_ONCE,
-    )
+    yield compared(case, times, "one", "work", against=against, items=1, item="videos", target=STEPS_SHARE)
+    counted = {"items": 2, "item": "videos", "target": TWO_AT_ONCE}
+    case, against = "2 videos at once, 1 thread each", "one after the other"
+    yield compared(case, times, "two", "one", work=2, against=against, **counted)
 
 
 def run_programs(programs: Programs, scratch: Path, sequences: list[str], run: int) -> None:
@@ -191,4 +176,4 @@ def gpu_row(setting: Setting) -> Row:
     clip = list(frames(50, 480, 854))
     times = in_turn(setting, {"adapt": partial(adapt_to, model, clip, settings)}, 40, 2, warm_up=False)
     case = f"ResNet-50, 50 frames of 854x480, {settings.iterations} iterations of {settings.batch_size} pairs"
-    return goal("adaptation", case, times["adapt"], GPU_SECONDS, items=settings.iterations, item="iterations")
+    return goal(case, times["adapt"], GPU_SECONDS, items=settings.iterations, item="iterations")

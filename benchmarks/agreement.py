@@ -52,10 +52,10 @@ def exact_float32() -> AbstractContextManager:
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
-def require_close(what: str, ours: Tensor, theirs: Tensor, tolerance: float = TOLERANCE) -> None:
-    """AssertionError where two tensors differ by more than `tolerance` of the largest value."""
+def require_close(what: str, ours: Tensor, theirs: Tensor) -> None:
+    """AssertionError where two tensors differ by more than TOLERANCE of the largest value."""
     difference = (ours.float() - theirs.float()).abs().max() / theirs.float().abs().max().clamp(min=1e-12)
-    assert difference <= tolerance, f"the plain baseline gives other numbers: {what} differ by {difference:.2g}"
+    assert difference <= TOLERANCE, f"the plain baseline gives other numbers: {what} differ by {difference:.2g}"
 
 
 def require_close_gradients(ours: nn.Module, theirs: nn.Module) -> None:

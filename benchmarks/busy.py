@@ -33,7 +33,7 @@ def measure(setting: Setting) -> Iterator[Row]:
     for name in choices:
         target = AS_GOOD_AS_ONE if name == CHOSEN else None
         case = f"amd segment --method motion beside a busy process, {name}"
-        yield compared("busy", case, times, name, ONE, against=ONE, items=frames, item="frames", target=target)
+        yield compared(case, times, name, ONE, against=ONE, items=frames, item="frames", target=target)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def measure(setting: Setting) -> Iterator[Row]:
         for phase in phases(setting, path, moves):
             times = in_turn(setting, {"ours": phase.call, "limit": phase.limit}, 10, 1, warm_up=not setting.quick)
             case = f"{phase.case}, {number} frames of {width}x{height}"
-            yield compared("clip", case, times, "ours", "limit", against=phase.against)
+            yield compared(case, times, "ours", "limit", against=phase.against)
             for method in limits:
                 limits[method] += getattr(phase, method) * float(np.median(times["limit"]))
     for method, wanted in list(GOALS.items())[-1 if setting.quick else 0 :]:
@@ -191,11 +191,11 @@ def whole(setting: Setting, path: Path, method: str, wanted: float, limits: floa
         walls.append(time.perf_counter() - began)
         shares.append((children_cpu() - spent) / walls[-1] / cores)
     case = f"amd segment --method {method}"
-    yield goal("clip", case, walls, wanted)
+    yield goal(case, walls, wanted)
     times = {"ours": np.array(walls), "limits": np.full(len(walls), limits)}
-    yield compared("clip", case, times, "ours", "limits", against="limits of its phases, summed", target=OF_LIMITS)
+    yield compared(case, times, "ours", "limits", against="limits of its phases, summed", target=OF_LIMITS)
     busy = Spread.of(shares)
-    yield Row("clip", case, Spread.of(walls), "s", against=f"{cores} cores all busy", ratio=busy, target=BUSY)
+    yield Row(case, Spread.of(walls), "s", against=f"{cores} cores all busy", ratio=busy, target=BUSY)
 
 
 def children_cpu() -> float:

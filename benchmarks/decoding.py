@@ -34,19 +34,16 @@ def measure(setting: Setting) -> Iterator[Row]:
         best = fastest_raw(times)
         case = f"{width}x{height} to {shape[0]}x{shape[1]}"
         against = f"raw {best}, 1 thread"
-        yield compared("decoding", case, times, "ours", best, against=against, items=frames, item="frames")
+        yield compared(case, times, "ours", best, against=against, items=frames, item="frames")
     yield from growth_with_frames(setting)
 
 
-def growth_with_frames(setting: Setting) -> list[Row]:
+def growth_with_frames(setting: Setting) -> Iterator[Row]:
     """A short and a long clip."""
     lengths, height, width = ((4, 8), 64, 96) if setting.quick else ((32, 192), 144, 256)
-    clips = {
-        length: clip(setting.scratch / f"{length}x{height}x{width}.mp4", length, height, width) for length in lengths
-    }
-    calls = {str(length): partial(exhaust, partial(ours, path, None)) for length, path in clips.items()}
-    times = {int(length): values for length, values in in_turn(setting, calls, 4, 5).items()}
-    return growth("decoding", f"{{size}} frames of {width}x{height}", times, "frames")
+    clips = {n: clip(setting.scratch / f"{n}x{height}x{width}.mp4", n, height, width) for n in lengths}
+    calls = {str(n): partial(exhaust, partial(ours, path, None)) for n, path in clips.items()}
+    return growth(f"{{size}} frames of {width}x{height}", in_turn(setting, calls, 4, 5), "frames")
 
 
 def exhaust(decode: Decode) -> int:

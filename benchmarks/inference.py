@@ -54,7 +54,7 @@ def image_rows(setting: Setting, model: AMD) -> Iterator[Row]:
     for ours, target in (("ours", TIMES_PLAIN), ("float32", None)):
         case = f"ResNet-50, an image of {width}x{height}, {'soft_masks' if ours == 'ours' else ours}"
         counted = {"items": 1, "item": "images", "target": target}
-        yield compared("inference", case, times, ours, "plain", against="plain float32", **counted)
+        yield compared(case, times, ours, "plain", against="plain float32", **counted)
 
 
 @torch.inference_mode()
@@ -74,12 +74,11 @@ def batch_rows(setting: Setting, model: AMD) -> Iterator[Row]:
     edge, sizes = 48 if setting.quick else 384, (1, 2, 4) if setting.device.type == "cpu" else (16, 64)
     calls = {str(size): partial(masks_of, model, floats(pairs(size, edge), setting.device)[0], dtype) for size in sizes}
     times = in_turn(setting, calls, 10, 3)
-    grown = {int(size): values for size, values in times.items()}
-    yield from growth("inference", f"ResNet-50, {{size}} images of {edge}x{edge}, {name(dtype)}", grown, "images")
+    yield from growth(f"ResNet-50, {{size}} images of {edge}x{edge}, {name(dtype)}", times, "images")
     if setting.device.type == "cuda":
         case = f"ResNet-50, {sizes[-1]} images of {edge}x{edge}, {name(dtype)}"
         seconds = sizes[-1] / GPU_IMAGES_PER_S
-        yield goal("inference", case, times[str(sizes[-1])], seconds, items=sizes[-1], item="images")
+        yield goal(case, times[str(sizes[-1])], seconds, items=sizes[-1], item="images")
 
 
 @torch.inference_mode()
@@ -99,18 +98,11 @@ def video_rows(setting: Setting, model: AMD) -> Iterator[Row]:
     calls["network"] = lambda: [soft_masks(model, image, None) for image in images]
     times = in_turn(setting, calls, 20, 3)
     longest = str(lengths[-1])
-    yield compared(
-        "inference",
-        f"small network, a video of {longest} frames of {width}x{height}, with decoding and files",
-        times,
-        longest,
-        "network",
-        against="masks of its frames alone",
-        items=lengths[-1],
-        item="frames",
-    )
-    grown = {n: times[str(n)] for n in lengths}
-    yield from growth("inference", f"small network, a video of {{size}} frames of {width}x{height}", grown, "frames")
+    case = f"small network, a video of {{size}} frames of {width}x{height}"
+    counted = {"against": "masks of its frames alone", "items": lengths[-1], "item": "frames"}
+    whole = case.format(size=longest)
+    yield compared(f"{whole}, with decoding and files", times, longest, "network", **counted)
+    yield from growth(case, {n: values for n, values in times.items() if n != "network"}, "frames")
 
 
 def segment_video(model: AMD, path: Path, scratch: Path) -> None:

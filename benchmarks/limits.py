@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from amd.models.precision import fastest_precision
-from benchmarks.measure import Row, Setting, alone, compared, in_turn
+from benchmarks.measure import Row, Setting, Spread, compared, in_turn
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ def measure(setting: Setting) -> Iterator[Row]:
             counted = {"items": limit.flops / 1e9, "item": "GFLOP"}
             case = f"{kind}, {key}"
             if key == "float32":
-                yield alone("limits", case, times[key], **counted)
+                yield Row(case, Spread.of(times[key]), "s", **counted)
             else:
-                yield compared("limits", case, times, key, "float32", **counted)
+                yield compared(case, times, key, "float32", **counted)
 
 
 def precisions(device: torch.device) -> tuple[torch.dtype, ...]:

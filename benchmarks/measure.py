@@ -57,7 +57,6 @@ class Spread:
 class Row:
     """One line of the table: what was measured, and how many times better it is than what it stands against."""
 
-    subject: str
     case: str
     measured: Spread
     unit: str  # of `measured`: s, MB, or none
@@ -67,6 +66,7 @@ class Row:
     other: Spread | None = None  # in the same unit
     ratio: Spread | None = None
     target: float | None = None  # least ratio
+    subject: str = ""  # the module that measured it, which the program knows
 
     @property
     def rate(self) -> float | None:
@@ -141,67 +141,30 @@ def _cuda_in_use() -> ModuleType | None:
     return loaded.cuda if loaded is not None and loaded.cuda.is_initialized() else None
 
 
-def compared(
-    subject: str,
-    case: str,
-    times: Seconds,
-    ours: str,
-    other: str,
-    *,
-    work: float = 1.0,
-    unit: str = "s",
-    **more: Any,
-) -> Row:
+def compared(case: str, times: Seconds, ours: str, other: str, *, work: float = 1.0, **more: Any) -> Row:
     """A row of `ours` against `other`, both of one `in_turn`; `work` is how much more work ours does."""
-    return Row(
-        subject,
-        case,
-        measured=Spread.of(times[ours]),
-        unit=unit,
-        against=more.pop("against", other),
-        other=Spread.of(times[other]),
-        ratio=Spread.of(work * times[other] / times[ours]),
-        **more,
-    )
+    spreads = {"other": Spread.of(times[other]), "ratio": Spread.of(work * times[other] / times[ours])}
+    return Row(case, Spread.of(times[ours]), **({"unit": "s", "against": other} | spreads | more))
 
 
-def alone(subject: str, case: str, values: np.ndarray | list[float], unit: str = "s", **more: Any) -> Row:
-    """A row that stands against nothing."""
-    return Row(subject, case, Spread.of(values), unit, **more)
-
-
-def goal(subject: str, case: str, values: np.ndarray | list[float], wanted: float, **more: Any) -> Row:
+def goal(case: str, values: np.ndarray | list[float], wanted: float, **more: Any) -> Row:
     """A row of `values` against the most that they should be."""
     times = {"ours": np.array(values), "goal": np.full(len(values), wanted)}
-    return compared(subject, case, times, "ours", "goal", target=1.0, **more)
+    return compared(case, times, "ours", "goal", target=1.0, **more)
 
 
-def growth(subject: str, case: str, times: Mapping[int, np.ndarray], unit: str, **more: Any) -> list[Row]:
+def growth(case: str, times: Seconds, unit: str) -> Iterator[Row]:
     """Rows of times that grew with a size, each against the smallest size in proportion; {size} stands in `case`."""
-    smallest = min(times)
-    named = {str(size): values for size, values in times.items()}
-    return [
-        compared(
-            subject,
-            case.format(size=size),
-            named,
-            str(size),
-            str(smallest),
-            work=size / smallest,
-            against=f"{smallest} {unit}, in proportion",
-            items=size,
-            item=unit,
-            **more,
-        )
-        for size in times
-        if size != smallest
-    ]
+    smallest = min(times, key=int)
+    for size in sorted(times.keys() - {smallest}, key=int):
+        counted = {"against": f"{smallest} {unit}, in proportion", "items": int(size), "item": unit}
+        yield compared(case.format(size=size), times, size, smallest, work=int(size) / int(smallest), **counted)
 
 
-def compared_memory(subject: str, case: str, ours: float, other: float, against: str, **more: Any) -> Row:
+def compared_memory(case: str, ours: float, other: float, against: str, target: float | None) -> Row:
     """A row of peak memory in MB against another."""
-    ratio = Spread.of([other / ours])
-    return Row(subject, case, Spread.of([ours]), "MB", against=against, other=Spread.of([other]), ratio=ratio, **more)
+    times = {"ours": np.array([ours]), "other": np.array([other])}
+    return compared(case, times, "ours", "other", unit="MB", against=against, target=target)
 
 
 def peak_mb(function: Callable[..., Any], *arguments: Any) -> float:

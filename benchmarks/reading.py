@@ -81,7 +81,7 @@ def reader_row(setting: Setting, profile: str, index: Path, settings: Pretrain) 
         times = in_turn(setting, calls, 10, 5)
     case = f"{profile}: {settings.batch_size} pairs a batch, crop {transform.crop}"
     against = "raw JPEG decoding, 1 core"
-    return compared("reading", case, times, "reader", "raw", against=against, items=pairs, item="pairs", target=SHARE)
+    return compared(case, times, "reader", "raw", against=against, items=pairs, item="pairs", target=SHARE)
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def growth_with_readers(setting: Setting, index: Path) -> Iterator[Row]:
         times |= in_turn(setting, {str(workers): take}, 0, 3)  # by itself: both would share the cores
     case = f"quickstart: {numbers[1]} data processes"
     pairs = batches * settings.batch_size
-    yield compared("reading", case, times, "2", "1", against="1 data process", items=pairs, item="pairs")
+    yield compared(case, times, "2", "1", against="1 data process", items=pairs, item="pairs")
 
 
 def waiting_row(setting: Setting, network: str, index: Path, settings: Pretrain) -> Row:
@@ -141,16 +141,8 @@ def waiting_row(setting: Setting, network: str, index: Path, settings: Pretrain)
     steady = history[1:]  # the first row holds the start
     total = np.array([1 / row["iterations_per_s"] for row in steady])
     busy = total * np.array([1 - row["data_wait_share"] for row in steady])
-    precision = name(fastest_precision(settings.precision, setting.device))
-    return compared(
-        "reading",
-        f"training of the {network} network, {settings.batch_size} pairs, {settings.num_workers} data processes, "
-        f"{precision}",
-        {"training": total, "busy": busy},
-        "training",
-        "busy",
-        against="the same without its wait for data",
-        items=settings.batch_size,
-        item="pairs",
-        target=AT_WORK,
-    )
+    how = f"{settings.num_workers} data processes, {name(fastest_precision(settings.precision, setting.device))}"
+    case = f"training of the {network} network, {settings.batch_size} pairs, {how}"
+    counted = {"items": settings.batch_size, "item": "pairs", "target": AT_WORK}
+    against = "the same without its wait for data"
+    return compared(case, {"training": total, "busy": busy}, "training", "busy", against=against, **counted)

@@ -41,14 +41,12 @@ def measure(setting: Setting) -> Iterator[Row]:
         "ours": on_one_core(sharding(setting.scratch, path, videos, shard)),
         "1 video": on_one_core(sharding(setting.scratch, path, 1, shard)),
         "2 workers": sharding(setting.scratch, path, videos, shard.model_copy(update={"workers": 2})),
-        **{
-            name: on_one_core(partial(decode_and_encode, decode, shard.quality, videos)) for name, decode in raw.items()
-        },
     }
+    for name, decode in raw.items():
+        calls[name] = on_one_core(partial(decode_and_encode, decode, shard.quality, videos))
     times = in_turn(setting, calls, 45, 2, warm_up=False)
-    yield from speed(
-        times, f"{videos} videos of {size[0]} frames, {size[2]}x{size[1]} to {short_edge}", size[0], videos
-    )
+    case = f"{videos} videos of {size[0]} frames, {size[2]}x{size[1]} to {short_edge}"
+    yield from speed(times, case, size[0], videos)
     yield from memory(setting, shard)
 
 
@@ -90,29 +88,12 @@ def speed(times: Seconds, case: str, frames: int, videos: int) -> Iterator[Row]:
     """What the times of one measurement say."""
     best = fastest_raw(times)
     all_frames = {"items": videos * frames, "item": "frames"}
-    yield compared(
-        "sharding",
-        f"{case}, 1 worker, 1 core",
-        times,
-        "ours",
-        best,
-        against=f"raw {best} and JPEG encoding, 1 core",
-        target=SHARE,
-        **all_frames,
-    )
-    yield compared(
-        "sharding",
-        f"{videos} videos, 1 worker, 1 core",
-        times,
-        "ours",
-        "1 video",
-        work=videos,
-        against="1 video, in proportion",
-        **all_frames,
-    )
-    yield compared(
-        "sharding", f"{videos} videos, 2 workers", times, "2 workers", "ours", against="1 worker, 1 core", **all_frames
-    )
+    against = {"against": f"raw {best} and JPEG encoding, 1 core", "target": SHARE}
+    yield compared(f"{case}, 1 worker, 1 core", times, "ours", best, **against, **all_frames)
+    against = {"against": "1 video, in proportion", "work": videos}
+    yield compared(f"{videos} videos, 1 worker, 1 core", times, "ours", "1 video", **against, **all_frames)
+    case = f"{videos} videos, 2 workers"
+    yield compared(case, times, "2 workers", "ours", against="1 worker, 1 core", **all_frames)
 
 
 def memory(setting: Setting, shard: Shard) -> Iterator[Row]:
@@ -122,7 +103,7 @@ def memory(setting: Setting, shard: Shard) -> Iterator[Row]:
     base, *peaks = (peak_mb(shard_alone, setting.scratch, path, shard) for path in paths)
     named = [f"{frames} frames of {width}x{height}" for frames, height, width in sizes]
     for peak, case in zip(peaks, named[1:], strict=True):
-        yield compared_memory("sharding", f"{case}, peak memory", peak, base, named[0], target=FLAT)
+        yield compared_memory(f"{case}, peak memory", peak, base, named[0], FLAT)
 
 
 def shard_alone(scratch: Path, path: Path, shard: Shard) -> None:

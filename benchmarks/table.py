@@ -43,15 +43,9 @@ def cells(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     yield HEAD
     for row in report["rows"]:
         ratio, spread = _ratio(row)
-        yield (
-            row["subject"].replace("_", " "),
-            row["case"],
-            _amount(row["measured"]["median"], row["unit"]),
-            _rate(row),
-            f"{ratio} ({spread})" if spread else ratio,
-            row["against"],
-            _target(row),
-        )
+        subject, amount = row["subject"].replace("_", " "), _amount(row["measured"]["median"], row["unit"])
+        told = f"{ratio} ({spread})" if spread else ratio
+        yield (subject, row["case"], amount, _rate(row), told, row["against"], _target(row))
 
 
 def _amount(value: float, unit: str) -> str:

@@ -61,16 +61,9 @@ def against_plain(
     steps[f"{name(dtype)}, recomputing"] = our_step(network, batch, dtype, setting.device, checkpointing=True)
     times = in_turn(setting, steps, 60, 3)
     for key in list(steps)[1:]:
-        yield compared(
-            "training_step",
-            f"{title}, {number} pairs of {edge}x{edge}, {key}",
-            times,
-            key,
-            "plain float32",
-            items=number,
-            item="pairs",
-            target=None if "recomputing" in key else targets.get("float32" if key == "float32" else "fast"),
-        )
+        target = None if "recomputing" in key else targets.get("float32" if key == "float32" else "fast")
+        case = f"{title}, {number} pairs of {edge}x{edge}, {key}"
+        yield compared(case, times, key, "plain float32", items=number, item="pairs", target=target)
 
 
 def our_step(
@@ -110,7 +103,7 @@ def memory_against_plain(setting: Setting, network: Architecture, number: int, e
         words = f"{name(dtype)}{', recomputing' if checkpointing else ''}"
         case = f"ResNet-50, {number} pairs of {edge}x{edge}, {words}, peak memory"
         target = 2.0 if dtype == fast else None
-        yield compared_memory("training_step", case, ours, plain, "plain float32", target=target)
+        yield compared_memory(case, ours, plain, "plain float32", target)
 
 
 def two_steps(
@@ -150,7 +143,7 @@ def at_rate(
     """A call of `flops` operations against a limit that does nothing else."""
     times = in_turn(setting, {"ours": run, "limit": limit.call}, 20, 3)
     work = flops / limit.flops
-    return compared("training_step", case, times, "ours", "limit", work=work, against=against, **more)
+    return compared(case, times, "ours", "limit", work=work, against=against, **more)
 
 
 def forward_backward(backbone: nn.Module, images: torch.Tensor, dtype: torch.dtype) -> None:
@@ -168,28 +161,26 @@ def counted_flops(run: Callable[[], object]) -> float:
     return counter.get_total_flops()
 
 
-def growth_with_batch(setting: Setting, network: Architecture, numbers: tuple[int, ...], edge: int) -> list[Row]:
+def growth_with_batch(setting: Setting, network: Architecture, numbers: tuple[int, ...], edge: int) -> Iterator[Row]:
     """Steps of several batch sizes, against the smallest in proportion."""
     dtype = fastest_precision("auto", setting.device)
     numbers = tuple(8 * number for number in numbers) if setting.device.type == "cuda" else numbers
     steps = {str(number): our_step(network, pairs(number, edge), dtype, setting.device) for number in numbers}
-    times = {int(number): values for number, values in in_turn(setting, steps, 20, 2).items()}
-    return growth("training_step", f"ResNet-50, {{size}} pairs of {edge}x{edge}, {name(dtype)}", times, "pairs")
+    case = f"ResNet-50, {{size}} pairs of {edge}x{edge}, {name(dtype)}"
+    return growth(case, in_turn(setting, steps, 20, 2), "pairs")
 
 
 def growth_with_segments(setting: Setting, network: Architecture, number: int, edge: int) -> Iterator[Row]:
     """Steps with more segments than the papers' five, against that."""
     dtype = fastest_precision("auto", setting.device)
     counts = ("5", "10") if setting.quick else ("5", "10", "20")
-    steps = {
-        count: our_step(replace(network, segments=int(count)), pairs(number, edge), dtype, setting.device)
-        for count in counts
-    }
+    networks = {count: replace(network, segments=int(count)) for count in counts}
+    steps = {count: our_step(each, pairs(number, edge), dtype, setting.device) for count, each in networks.items()}
     times = in_turn(setting, steps, 10, 5)
     for count in counts[1:]:
         case = f"small network, {count} segments, {name(dtype)}"
         counted = {"items": number, "item": "pairs", "against": "5 segments"}
-        yield compared("training_step", case, times, count, "5", **counted)
+        yield compared(case, times, count, "5", **counted)
 
 
 def step_shares(setting: Setting, network: Architecture, number: int, edge: int) -> Iterator[Row]:

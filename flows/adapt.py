@@ -87,17 +87,12 @@ def _videos(sequences: list[Sequence], model: Path, out: Path, path: Path, param
     checkpoint, project = sha256(model), Path.cwd()
     place = {"dataset": params.data.benchmark, "root": params.data.benchmark_root}
     shared = {"model": str(model), **place, "out": str(out), "params": str(path)}
-    return [
-        Video(
-            sequence,
-            origin(checkpoint, sequence, params.adapt, params.fused),
-            {"sequence": sequence.name, **shared},
-            params.adapt.threads,
-            index,
-            project,
-        )
-        for index, sequence in enumerate(sequences)
-    ]
+    videos = []
+    for index, sequence in enumerate(sequences):
+        made_from = origin(checkpoint, sequence, params.adapt, params.fused)
+        arguments = {"sequence": sequence.name, **shared}
+        videos.append(Video(sequence, made_from, arguments, params.adapt.threads, index, project))
+    return videos
 
 
 def _run_all(videos: list[Video], limits: Adapt) -> dict[str, str]:

@@ -25,14 +25,8 @@ def start_daemon(folder: Path, name: str, command: Sequence[str], environment: M
     """Start `command` in the current folder, in a session of its own; its output goes to the end of its log."""
     folder.mkdir(parents=True, exist_ok=True)
     with log_file(folder, name).open("a") as log:
-        started = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+        started = subprocess.Popen(command, env=environment, start_new_session=True, **streams)
     process = psutil.Process(started.pid)
     write_json(_pid_file(folder, name), {"pid": process.pid, "started": process.create_time()})
     return process

@@ -141,11 +141,7 @@ def _named(project: "Repo", target: str) -> list["Stage"]:
 def _environment() -> dict[str, str]:
     """This process's, with its Python first, and its server for flows inside."""
     with get_client(sync_client=True) as client:
-        return {
-            **os.environ,
-            "PATH": settings.path(),
-            "PREFECT_API_URL": str(client.api_url),
-        }
+        return {**os.environ, "PATH": settings.path(), "PREFECT_API_URL": str(client.api_url)}
 
 
 if __name__ == "__main__":

@@ -16,13 +16,8 @@ from stages.trainings import run_training, start_file, texture_files
 
 CHECKPOINT = Path("models/embedding_trained.safetensors")
 HISTORY = Path("metrics/embedding.json")
-SCHEDULING = {
-    "num_workers",
-    "checkpoint_every",
-    "log_every",
-    "embed_short_edge",
-    "name",
-}  # what weights do not depend on
+# What weights do not depend on.
+SCHEDULING = {"num_workers", "checkpoint_every", "log_every", "embed_short_edge", "name"}
 
 
 def main(params: Params, run: Run) -> None:

@@ -20,8 +20,7 @@ def main(params: Params, run: Run) -> None:
     report = run_features(data.benchmark, Path(data.benchmark_root), params.features, OUT, model=str(CHECKPOINT))
     probe = report["probe_accuracy"]["mean"]
     run.metrics({"silhouette": report["silhouette"]} | ({} if probe is None else {"probe_accuracy": probe}))
-    run.artifact(OUT / "features.json")
-    run.artifact(OUT / "features.png")
+    run.artifact(OUT / "features.json", OUT / "features.png")
 
 
 if __name__ == "__main__":

@@ -29,8 +29,7 @@ def main(params: Params, run: Run) -> None:
     write_corruption_sheet(SHEET, sequences[:PICTURED], made, lambda name: masks)
     for version, scores in report["scores"].items():
         run.metrics({f"{version}_{name}": value for name, value in scores.items() if value is not None})
-    run.artifact(SCORES)
-    run.artifact(SHEET)
+    run.artifact(SCORES, SHEET)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,7 @@ def main(params: Params, run: Run) -> None:
     scores = evaluate_saliency(data.saliency, data.saliency_root, *model_maps(str(CHECKPOINT)), PICTURES)
     write_json(REPORT, scores)
     run.metrics({f"F_{name}": value for name, value in scores["F"].items()} | {"MAE": scores["MAE"]})
-    run.artifact(REPORT)
-    run.artifact(PICTURES)
+    run.artifact(REPORT, PICTURES)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,7 @@ def main(params: Params, run: Run) -> None:
     write_json(REPORT, report(runs, groups))
     write_semantic_sheet(PICTURES, frames, first, len(names))
     write_semantic_scores(FIGURE, groups)
-    for path in (REPORT, PICTURES, FIGURE):
-        run.artifact(path)
+    run.artifact(REPORT, PICTURES, FIGURE)
 
 
 def report(runs: dict[str, dict[str, Any]], groups: dict[str, list[float]]) -> dict[str, Any]:
@@ -55,17 +54,15 @@ def report(runs: dict[str, dict[str, Any]], groups: dict[str, list[float]]) -> d
     summary = {group: spread(values) for group, values in groups.items()}
     for group, values in summary.items():
         print(f"semantic: {group} mIoU {values['mean']:.3f}, deviation {values['deviation']}, {values['seeds']} seeds")
+    told = {"predictions": {name: run["protocol"]["predictions"] for name, run in runs.items()}}
+    kept = ("mIoU", "classes_scored", "pixel_accuracy")
+    ious = lambda name: {run: scores["classes"][name]["IoU"] for run, scores in runs.items()}
     return {
-        "protocol": some["protocol"]
-        | {"predictions": {name: run["protocol"]["predictions"] for name, run in runs.items()}},
+        "protocol": some["protocol"] | told,
         "published": some["published"],
         "mIoU": summary,
-        "runs": {
-            name: {key: run[key] for key in ("mIoU", "classes_scored", "pixel_accuracy")} for name, run in runs.items()
-        },
-        "IoU_per_class": {
-            name: {run: scores["classes"][name]["IoU"] for run, scores in runs.items()} for name in some["classes"]
-        },
+        "runs": {name: {key: run[key] for key in kept} for name, run in runs.items()},
+        "IoU_per_class": {name: ious(name) for name in some["classes"]},
     }
 
 

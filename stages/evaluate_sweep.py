@@ -39,8 +39,7 @@ def main(params: Params, run: Run) -> None:
     write_json(REPORT, {"protocol": protocol | LABEL_FREE, "published": published, "segments": numbers})
     write_sweep_curve(CURVE, numbers)
     write_sweep_masks(MASKS, sequences, {segments: PREDICTIONS / f"c{segments}" for segments in numbers})
-    for path in (REPORT, CURVE, MASKS):
-        run.artifact(path)
+    run.artifact(REPORT, CURVE, MASKS)
 
 
 def evaluate(sequences: list[Sequence], segments: int) -> tuple[dict[str, Any], dict[str, Any]]:

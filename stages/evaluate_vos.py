@@ -31,8 +31,7 @@ def main(params: Params, run: Run) -> None:
     write_table("metrics/vos.parquet", SCORES, rows + moving_rows + baseline_rows)
     for prediction, scores in report["summary"].items():
         run.metrics({f"{prediction}_{name}": value for name, value in scores.items() if value is not None})
-    run.artifact("metrics/vos.json")
-    run.artifact("metrics/vos.parquet")
+    run.artifact("metrics/vos.json", "metrics/vos.parquet")
 
 
 if __name__ == "__main__":

@@ -33,8 +33,7 @@ def main(params: Params, run: Run) -> None:
     write_sheet(SHEET, [""] * SHOWN, rows)
     write_json(FIGURES, {"clips": figures})
     run.metrics({f"{clip}_{name}": value for clip, row in figures.items() for name, value in row.items()})
-    run.artifact(FIGURES)
-    run.artifact(SHEET)
+    run.artifact(FIGURES, SHEET)
 
 
 def segment_clip(clip: Path, params: Params) -> tuple[list[np.ndarray], dict[str, float]]:
@@ -47,11 +46,7 @@ def segment_clip(clip: Path, params: Params) -> tuple[list[np.ndarray], dict[str
             pictures.append(draw_mask(frame.image, frame.mask)[::3, ::3])
             areas.append(frame.area)
             sure.append(frame.confidence)
-    return pictures, {
-        "frames": len(areas),
-        "area": float(np.mean(areas)),
-        "confidence": float(np.mean(sure)),
-    }
+    return pictures, {"frames": len(areas), "area": float(np.mean(areas)), "confidence": float(np.mean(sure))}
 
 
 if __name__ == "__main__":

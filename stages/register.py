@@ -27,8 +27,8 @@ def main(params: Params, run: Run) -> None:
         manifest=Path("data/manifest.parquet"),
     )
     tell(result, "metrics/register.json")
-    run.artifact(Path("metrics"), "metrics")
-    run.artifact(Path("report/report.html"), "report")
+    run.artifact("metrics", folder="metrics")
+    run.artifact("report/report.html", folder="report")
 
 
 def tell(result: Registration, path: str) -> None:

@@ -29,14 +29,8 @@ def main(start: str, augmentation: str, seed: int, params: Params, run: Run) -> 
         return
     files = {entry.name: entry.file for entry in params.semantic.starts}
     weights = start_file(files.get(start), "semantic.starts")
-    options = {
-        "--name": start,
-        "--start": weights,
-        "--augmentation": augmentation,
-        "--seed": seed,
-        "--out": out / MODEL,
-        "--history": out / HISTORY,
-    }
+    options = {"--name": start, "--start": weights, "--augmentation": augmentation, "--seed": seed}
+    options |= {"--out": out / MODEL, "--history": out / HISTORY}
     made_from = [
         params.model.model_dump(),
         params.semantic.model_dump(exclude={"starts", "augmentations", "seeds"}),

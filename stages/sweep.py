@@ -30,12 +30,7 @@ def main(segments: int, params: Params, run: Run) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "params.yaml", as_yaml(params))
     trained = out / "pretrained.safetensors"
-    options = {
-        "--params": out / "params.yaml",
-        "--index": INDEX,
-        "--out": trained,
-        "--history": out / HISTORY,
-    }
+    options = {"--params": out / "params.yaml", "--index": INDEX, "--out": trained, "--history": out / HISTORY}
     choose = partial(store_object, trained, out / CHECKPOINT, params, INDEX)
     run_training("pretrain", params, made_from(params), options, choose)
     trained.unlink()
@@ -46,12 +41,9 @@ def main(segments: int, params: Params, run: Run) -> None:
 def with_segments(params: Params, segments: int) -> Params:
     """The parameters of a pretraining from scratch with `segments` segments and the sweep's iterations."""
     iterations = params.sweep.iterations or params.pretrain.iterations
-    return params.model_copy(
-        update={
-            "model": params.model.model_copy(update={"segments": segments}),
-            "pretrain": params.pretrain.model_copy(update={"iterations": iterations, "start": None}),
-        }
-    )
+    pretrain = params.pretrain.model_copy(update={"iterations": iterations, "start": None})
+    model = params.model.model_copy(update={"segments": segments})
+    return params.model_copy(update={"model": model, "pretrain": pretrain})
 
 
 def model_folder(segments: int) -> Path:

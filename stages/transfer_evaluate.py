@@ -44,17 +44,10 @@ def main(params: Params, run: Run) -> None:
 def _report(scores: dict[str, dict]) -> dict:
     """Both kinds side by side, in the mean and by sequence."""
     names = next(iter(scores.values()))["sequences"]
-    return {
-        "protocol": {kind: result["protocol"] for kind, result in scores.items()},
-        "mean": {kind: result["mean"] for kind, result in scores.items()},
-        "sequences": {
-            name: {
-                kind: {measure: result["sequences"][name][measure]["mean"] for measure in "JF"}
-                for kind, result in scores.items()
-            }
-            for name in names
-        },
-    }
+    means = lambda result, name: {measure: result["sequences"][name][measure]["mean"] for measure in "JF"}
+    sides = {key: {kind: result[key] for kind, result in scores.items()} for key in ("protocol", "mean")}
+    rows = {name: {kind: means(result, name) for kind, result in scores.items()} for name in names}
+    return sides | {"sequences": rows}
 
 
 if __name__ == "__main__":

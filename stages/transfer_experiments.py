@@ -28,16 +28,10 @@ def main(params: Params, run: Run) -> None:
         reports["features"] = compare_features(sequences, with_semantic(features), params.transfer, params.crf)
     write_json(SCORES, by_part(reports))
     write_experiment_figure(FIGURE, reports)
-    run.metrics(
-        {
-            f"{name}_{variant}_J": scores["J"]
-            for name, report in reports.items()
-            for variant, scores in report["mean"].items()
-            if "J" in scores
-        }
-    )
-    run.artifact(SCORES)
-    run.artifact(FIGURE)
+    for name, report in reports.items():
+        means = report["mean"].items()
+        run.metrics({f"{name}_{variant}_J": scores["J"] for variant, scores in means if "J" in scores})
+    run.artifact(SCORES, FIGURE)
 
 
 def by_part(reports: dict[str, dict]) -> dict[str, dict]:

@@ -51,6 +51,22 @@ def parity() -> Path:
 
 
 @pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model, as it is registered."""
+    from registering import make_checkpoint
+
+    return make_checkpoint(tmp_path_factory.mktemp("models") / "amd.safetensors", seed=0)
+
+
+@pytest.fixture
+def sequences(tmp_path: Path) -> list:
+    """Two videos of DAVIS in which a square moves."""
+    from squares import moving_squares
+
+    return moving_squares(tmp_path / "davis")
+
+
+@pytest.fixture(scope="session")
 def registry_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with an MLflow store, which takes seconds to set up; tests use model names of their own."""
     from amd.runtime.tracking import connect

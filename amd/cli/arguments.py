@@ -3,7 +3,7 @@
 import argparse
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,9 +15,9 @@ IMAGE_SETS = "duts, voc2012, folder"
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument: `flags` and `options` as for argparse's add_argument; `dest` is the name that the function has."""
+    """One argument: `flag` and `options` as for argparse's add_argument; `dest` is the name that the function has."""
 
-    flags: tuple[str, ...]
+    flag: str
     options: dict[str, Any]
 
 
@@ -30,7 +30,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: `summary` stands in the list of commands, `text` and `example` in its own help.
+    """A command: `summary` stands in the list of commands, `text` and `example` (see `used`) in its own help.
 
     `call` is a function, or "module:function" of one that is imported when the command runs: help and mistakes in the
     arguments answer before any library is loaded. It takes every argument by its name. A command with `actions` is a
@@ -40,10 +40,14 @@ class Command:
     name: str
     summary: str
     text: str
-    example: str
     call: str | Callable[..., object] = ""
-    arguments: Sequence[Argument | OneOf] = ()
     actions: "Sequence[Command]" = ()
+    example: str = ""
+    arguments: Sequence[Argument | OneOf] = ()
+
+    def used(self, example: str, *arguments: Argument | OneOf) -> "Command":
+        """The command with an example of its use and what it takes."""
+        return replace(self, example=example, arguments=arguments)
 
     def function(self) -> Callable[..., object]:
         """The function that the arguments go to."""
@@ -74,9 +78,9 @@ class PrintCompletion(argparse.Action):
         parser.exit()
 
 
-def argument(*flags: str, **options: Any) -> Argument:
-    """An argument, with the words of argparse's add_argument."""
-    return Argument(flags, options)
+def argument(flag: str, text: str | None = None, metavar: str | None = None, **options: Any) -> Argument:
+    """An argument, with the words of argparse's add_argument; `text` is its help."""
+    return Argument(flag, {"help": text} | ({"metavar": metavar} if metavar else {}) | options)
 
 
 def one_of(*arguments: Argument) -> OneOf:
@@ -103,9 +107,9 @@ def add_commands(parser: argparse.ArgumentParser, commands: Sequence[Command], t
             if isinstance(each, OneOf):
                 group = made.add_mutually_exclusive_group(required=True)
                 for alternative in each.arguments:
-                    group.add_argument(*alternative.flags, **alternative.options)
+                    group.add_argument(alternative.flag, **alternative.options)
             else:
-                made.add_argument(*each.flags, **each.options)
+                made.add_argument(each.flag, **each.options)
 
 
 def positive(text: str) -> int:

@@ -54,33 +54,15 @@ def profile(name: str, write: Path) -> None:
 
 
 COMMANDS = (
-    Command(
-        "doctor",
-        "what is wrong with data",
-        DOCTOR,
+    Command("doctor", "what is wrong with data", DOCTOR, doctor).used(
         "amd doctor my_videos clip.mkv\n  amd doctor --dataset davis2016 --root DAVIS",
-        doctor,
-        (
-            argument("paths", metavar="PATH", nargs="*", type=Path, help="a video, a folder or a split file"),
-            argument("--dataset", metavar="NAME", help=f"a benchmark instead: {VIDEO_SETS}, {IMAGE_SETS}"),
-            argument("--root", metavar="DIR", type=Path, help="the benchmark's folder"),
-        ),
+        argument("paths", "a video, a folder or a split file", "PATH", nargs="*", type=Path),
+        argument("--dataset", f"a benchmark instead: {VIDEO_SETS}, {IMAGE_SETS}", "NAME"),
+        argument("--root", "the benchmark's folder", "DIR", type=Path),
     ),
-    Command(
-        "profile",
-        "write params.yaml",
-        PROFILE,
+    Command("profile", "write params.yaml", PROFILE, profile).used(
         "amd profile paper",
-        profile,
-        (
-            argument("name", choices=("quickstart", "workstation", "own", "paper")),
-            argument(
-                "--write",
-                metavar="FILE",
-                type=Path,
-                default=Path("params.yaml"),
-                help="the file (default: %(default)s)",
-            ),
-        ),
+        argument("name", choices=("quickstart", "workstation", "own", "paper")),
+        argument("--write", "the file (default: %(default)s)", "FILE", type=Path, default=Path("params.yaml")),
     ),
 )

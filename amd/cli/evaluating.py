@@ -147,131 +147,78 @@ def transfer(experiment: str, dataset: str, root: Path, model: str, features: st
         write_experiment_figure(out / "transfer_figure.png", reports)
 
 
-MODEL = argument("--model", metavar="MODEL", help="see `amd --help`")
-DATASET = argument("--dataset", required=True, metavar="NAME", help=VIDEO_SETS)
-ROOT = argument("--root", required=True, metavar="DIR", type=Path, help="the benchmark, as downloaded")
-JSON = argument("--json", dest="json_path", metavar="FILE", type=Path, help="also write the scores with their protocol")
-MAPS = argument("--predictions", metavar="DIR", type=Path, help="<image>.png")
+MODEL = argument("--model", "see `amd --help`", "MODEL")
+DATASET = argument("--dataset", VIDEO_SETS, "NAME", required=True)
+ROOT = argument("--root", "the benchmark, as downloaded", "DIR", required=True, type=Path)
+JSON = argument("--json", "also write the scores with their protocol", "FILE", dest="json_path", type=Path)
+MAPS = argument("--predictions", "<image>.png", "DIR", type=Path)
 
 COMMANDS = (
-    Command(
-        "score",
-        "scores of saved predictions",
-        SCORE,
+    Command("score", "scores of saved predictions", SCORE, score).used(
         "amd score --dataset davis2016 --root DAVIS --predictions masks/davis2016 --json scores.json",
-        score,
-        (
-            argument("--dataset", required=True, metavar="NAME", help=f"{VIDEO_SETS}, {IMAGE_SETS}"),
-            ROOT,
-            argument("--predictions", required=True, metavar="DIR", type=Path, help="masks or maps, see above"),
-            JSON,
-        ),
+        argument("--dataset", f"{VIDEO_SETS}, {IMAGE_SETS}", "NAME", required=True),
+        ROOT,
+        argument("--predictions", "masks or maps, see above", "DIR", required=True, type=Path),
+        JSON,
     ),
-    Command(
-        "robustness",
-        "masks under corruptions",
-        ROBUSTNESS,
+    Command("robustness", "masks under corruptions", ROBUSTNESS, robustness).used(
         "amd robustness --dataset davis2016 --root DAVIS --model models:/amd@champion --further --pictures out",
-        robustness,
-        (
-            DATASET,
-            ROOT,
-            one_of(
-                MODEL,
-                argument("--predictions", metavar="DIR", type=Path, help="masks <version>/<sequence>/<frame>.png"),
-                argument(
-                    "--write-frames",
-                    dest="frames_out",
-                    metavar="DIR",
-                    type=Path,
-                    help="write the frames, score nothing",
-                ),
-            ),
-            argument("--band", metavar="PIXELS", type=size, help="blurred band, instead of robustness.band"),
-            argument("--blur", metavar="PIXELS", type=size, help="deviation, instead of robustness.blur"),
-            argument(
-                "--further",
-                dest="with_further",
-                action="store_true",
-                help="also noise, JPEG, motion blur, an occluding bar and a frame gap",
-            ),
-            JSON,
-            argument("--pictures", metavar="DIR", type=Path, help="also draw a frame of every sequence"),
+        DATASET,
+        ROOT,
+        one_of(
+            MODEL,
+            argument("--predictions", "masks <version>/<sequence>/<frame>.png", "DIR", type=Path),
+            argument("--write-frames", "write the frames, score nothing", "DIR", dest="frames_out", type=Path),
         ),
+        argument("--band", "blurred band, instead of robustness.band", "PIXELS", type=size),
+        argument("--blur", "deviation, instead of robustness.blur", "PIXELS", type=size),
+        argument(
+            "--further",
+            "also noise, JPEG, motion blur, an occluding bar and a frame gap",
+            dest="with_further",
+            action="store_true",
+        ),
+        JSON,
+        argument("--pictures", "also draw a frame of every sequence", "DIR", type=Path),
     ),
-    Command(
-        "features",
-        "are objects apart in features?",
-        FEATURES,
+    Command("features", "are objects apart in features?", FEATURES, features).used(
         "amd features --dataset davis2016 --root DAVIS --model resnet50.pth --out features",
-        features,
-        (
-            DATASET,
-            ROOT,
-            one_of(MODEL, argument("--maps", metavar="DIR", type=Path, help="features <sequence>/<frame>.npy")),
-            argument("--out", required=True, metavar="DIR", type=Path, help="where measures and figure go"),
-        ),
+        DATASET,
+        ROOT,
+        one_of(MODEL, argument("--maps", "features <sequence>/<frame>.npy", "DIR", type=Path)),
+        argument("--out", "where measures and figure go", "DIR", required=True, type=Path),
     ),
-    Command(
-        "objectness",
-        "statistics of the segments",
-        OBJECTNESS,
+    Command("objectness", "statistics of the segments", OBJECTNESS, "amd.evaluation.channels:run_objectness").used(
         "amd objectness --model models:/amd@champion --shards data/shards --pairs 8750 --figure segments.svg",
-        "amd.evaluation.channels:run_objectness",
-        (
-            argument("--model", required=True, metavar="MODEL", help="see `amd --help`"),
-            argument("--shards", required=True, metavar="DIR", type=Path, help="as the pipeline writes them"),
-            argument("--pairs", metavar="N", type=positive, default=512, help="frame pairs (default: %(default)s)"),
-            JSON,
-            argument("--figure", metavar="FILE", type=Path, help="also draw them (.svg or .png)"),
-        ),
+        argument("--model", "see `amd --help`", "MODEL", required=True),
+        argument("--shards", "as the pipeline writes them", "DIR", required=True, type=Path),
+        argument("--pairs", "frame pairs (default: %(default)s)", "N", type=positive, default=512),
+        JSON,
+        argument("--figure", "also draw them (.svg or .png)", "FILE", type=Path),
     ),
-    Command(
-        "saliency",
-        "F-beta and MAE of soft maps",
-        SALIENCY,
+    Command("saliency", "F-beta and MAE of soft maps", SALIENCY, "amd.evaluation.saliency:run_saliency").used(
         "amd saliency --root DUTS-TE --model models:/amd@champion --json saliency.json",
-        "amd.evaluation.saliency:run_saliency",
-        (
-            argument(
-                "--dataset", default="duts", metavar="NAME", help=f"duts, folder, {VIDEO_SETS} (default: %(default)s)"
-            ),
-            argument("--root", required=True, metavar="DIR", type=Path, help="the images with their masks"),
-            one_of(MODEL, MAPS),
-            JSON,
-            argument("--pictures", metavar="FILE", type=Path, help="also draw images, maps and truths (.png)"),
-        ),
+        argument("--dataset", f"duts, folder, {VIDEO_SETS} (default: %(default)s)", "NAME", default="duts"),
+        argument("--root", "the images with their masks", "DIR", required=True, type=Path),
+        one_of(MODEL, MAPS),
+        JSON,
+        argument("--pictures", "also draw images, maps and truths (.png)", "FILE", type=Path),
     ),
-    Command(
-        "semantic",
-        "mean IoU over classes",
-        SEMANTIC,
+    Command("semantic", "mean IoU over classes", SEMANTIC, "amd.evaluation.semantic:run_semantic").used(
         "amd semantic --root VOC2012 --model models/semantic/amd-light-0/model.safetensors --pictures voc.png",
-        "amd.evaluation.semantic:run_semantic",
-        (
-            argument("--root", required=True, metavar="DIR", type=Path, help="the folder VOC2012, as downloaded"),
-            argument("--split", default="val", metavar="NAME", help="list of images (default: %(default)s)"),
-            one_of(
-                argument("--model", metavar="FILE", help="a fine-tuned model"),
-                MAPS,
-            ),
-            JSON,
-            argument("--pictures", metavar="FILE", type=Path, help="also draw images, truths and labels (.png)"),
-        ),
+        argument("--root", "the folder VOC2012, as downloaded", "DIR", required=True, type=Path),
+        argument("--split", "list of images (default: %(default)s)", "NAME", default="val"),
+        one_of(argument("--model", "a fine-tuned model", "FILE"), MAPS),
+        JSON,
+        argument("--pictures", "also draw images, truths and labels (.png)", "FILE", type=Path),
     ),
-    Command(
-        "transfer",
-        "experiments of Instance Embedding Transfer",
-        TRANSFER,
+    Command("transfer", "experiments of Instance Embedding Transfer", TRANSFER, transfer).used(
         "amd transfer intervals --dataset davis2016 --root DAVIS --model embedding.safetensors --out out",
-        transfer,
-        (
-            argument("experiment", choices=(*NAMES, "all"), metavar="EXPERIMENT", help="one of the above"),
-            DATASET,
-            ROOT,
-            argument("--model", required=True, metavar="MODEL", help="an instance embedding, or an AMD"),
-            argument("--features", choices=("embedding", "amd"), default="embedding", help="default: %(default)s"),
-            argument("--out", required=True, metavar="DIR", type=Path, help="where scores and the figure go"),
-        ),
+        argument("experiment", "one of the above", "EXPERIMENT", choices=(*NAMES, "all")),
+        DATASET,
+        ROOT,
+        argument("--model", "an instance embedding, or an AMD", "MODEL", required=True),
+        argument("--features", "default: %(default)s", choices=("embedding", "amd"), default="embedding"),
+        argument("--out", "where scores and the figure go", "DIR", required=True, type=Path),
     ),
 )

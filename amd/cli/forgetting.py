@@ -197,17 +197,11 @@ def _empty_inbox(name: str, inbox: Path, and_file: bool) -> Iterator[str]:
 
 
 COMMANDS = (
-    Command(
-        "forget",
-        "delete what was made of a video",
-        FORGET,
+    Command("forget", "delete what was made of a video", FORGET, forget).used(
         "amd forget clip.mp4\n  amd forget clip.mp4 --project my_model --inbox inbox --and-file",
-        forget,
-        (
-            argument("video", metavar="VIDEO", help="its path, file name or video_id"),
-            argument("--project", metavar="DIR", type=Path, default=Path(), help="default: the current folder"),
-            argument("--inbox", metavar="DIR", type=Path, help="an inbox that it may have been dropped into"),
-            argument("--and-file", action="store_true", help="delete the dropped file in the inbox, too"),
-        ),
+        argument("video", "its path, file name or video_id", "VIDEO"),
+        argument("--project", "default: the current folder", "DIR", type=Path, default=Path()),
+        argument("--inbox", "an inbox that it may have been dropped into", "DIR", type=Path),
+        argument("--and-file", "delete the dropped file in the inbox, too", action="store_true"),
     ),
 )

@@ -73,113 +73,92 @@ it is written. Its metadata name the object segment and the short edge that imag
 """
 
 NAME = argument("name", metavar="NAME")
-REASON = argument("--reason", dest="why", metavar="TEXT", default="", help="why, for the history")
+REASON = argument("--reason", "why, for the history", "TEXT", dest="why", default="")
 
 ACTIONS = (
     Command(
         "list",
         "registered versions and their scores",
         "Print every registered version with its aliases, scores, lineage and what the gates said.",
-        "amd models list",
         "amd.registry.listing:list_models",
-    ),
+    ).used("amd models list"),
     Command(
         "history",
         "all decisions",
         "Print who made which version the champion, when and why, and what the gates said.",
-        "amd models history amd",
         "amd.registry.listing:print_history",
-        (NAME,),
-    ),
+    ).used("amd models history amd", NAME),
     Command(
         "compare",
         "two versions side by side",
         "Print the scores of two versions per sequence, and the parameters and data that differ.",
-        "amd models compare models:/amd@champion models:/amd/3",
         "amd.registry.listing:compare",
-        (argument("first", metavar="MODEL"), argument("second", metavar="MODEL")),
+    ).used(
+        "amd models compare models:/amd@champion models:/amd/3",
+        argument("first", metavar="MODEL"),
+        argument("second", metavar="MODEL"),
     ),
     Command(
         "promote",
         "make a version the champion",
         "Make a version the champion, if it passes the gates against the present one.",
-        'amd models promote amd 3 --reason "better on fast motion"',
         promote,
-        (
-            NAME,
-            argument("version", metavar="VERSION"),
-            REASON,
-            argument("--anyway", action="store_true", help="also when the gates refuse it; needs --reason"),
-        ),
+    ).used(
+        'amd models promote amd 3 --reason "better on fast motion"',
+        NAME,
+        argument("version", metavar="VERSION"),
+        REASON,
+        argument("--anyway", "also when the gates refuse it; needs --reason", action="store_true"),
     ),
     Command(
         "rollback",
         "bring the previous champion back",
         "Bring the previous champion back, at once and without asking the gates.",
-        'amd models rollback amd --reason "misses small objects"',
         rollback,
-        (NAME, argument("--to", metavar="VERSION", help="an earlier champion (default: the previous one)"), REASON),
+    ).used(
+        'amd models rollback amd --reason "misses small objects"',
+        NAME,
+        argument("--to", "an earlier champion (default: the previous one)", "VERSION"),
+        REASON,
     ),
     Command(
         "relocate",
         "after a project was copied or moved",
         "Let the MLflow store of a copied or moved project keep its files beside itself. Run it in that project.",
-        "amd models relocate",
         relocate_store,
-    ),
+    ).used("amd models relocate"),
     Command(
         "pull",
         "a version as files",
         "Write a registered version's checkpoint to a file, or with --pyfunc the whole model to a new folder.",
-        "amd models pull models:/amd@champion --out champion.safetensors",
         pull,
-        (
-            argument("uri", metavar="MODEL", help="models:/NAME@ALIAS or models:/NAME/VERSION"),
-            argument("--out", required=True, metavar="PATH", type=Path, help="the file, or a folder for it"),
-            argument(
-                "--pyfunc", action="store_true", help="the whole model: mlflow.pyfunc.load_model(PATH) needs no project"
-            ),
-        ),
+    ).used(
+        "amd models pull models:/amd@champion --out champion.safetensors",
+        argument("uri", "models:/NAME@ALIAS or models:/NAME/VERSION", "MODEL"),
+        argument("--out", "the file, or a folder for it", "PATH", required=True, type=Path),
+        argument("--pyfunc", "the whole model: mlflow.pyfunc.load_model(PATH) needs no project", action="store_true"),
     ),
 )
 
 COMMANDS = (
-    Command(
-        "import",
-        "another project's weights as a checkpoint",
-        IMPORT,
+    Command("import", "another project's weights as a checkpoint", IMPORT, import_).used(
         "amd import amd_pretrained.pth --out reference.safetensors --videos my_videos",
-        import_,
-        (
-            argument("file", metavar="FILE", type=Path, help="the weights, as their project published them"),
-            argument("--out", required=True, metavar="CKPT", type=Path, help="the checkpoint, .safetensors"),
-            argument("--videos", metavar="DIR", type=Path, help="take the segment that moves most in these videos"),
-            argument("--segment", metavar="K", type=int, help="take segment K for the object"),
-            argument(
-                "--params",
-                metavar="FILE",
-                type=Path,
-                help="params.yaml whose `model` a backbone begins (default: published)",
-            ),
-        ),
+        argument("file", "the weights, as their project published them", "FILE", type=Path),
+        argument("--out", "the checkpoint, .safetensors", "CKPT", required=True, type=Path),
+        argument("--videos", "take the segment that moves most in these videos", "DIR", type=Path),
+        argument("--segment", "take segment K for the object", "K", type=int),
+        argument("--params", "params.yaml whose `model` a backbone begins (default: published)", "FILE", type=Path),
     ),
-    Command(
-        "export",
-        "a model as ONNX, TorchScript, or a checkpoint of half the size",
-        EXPORT,
+    Command("export", "a model as ONNX, TorchScript, or a checkpoint of half the size", EXPORT, export).used(
         "amd export models:/amd@champion --format onnx --out amd.onnx",
-        export,
-        (
-            argument("model", metavar="MODEL", help="see `amd --help`"),
-            argument("--format", required=True, choices=("onnx", "torchscript", "half")),
-            argument("--out", required=True, metavar="FILE", type=Path, help="the file: .onnx, .pt, or .safetensors"),
-        ),
+        argument("model", "see `amd --help`", "MODEL"),
+        argument("--format", required=True, choices=("onnx", "torchscript", "half")),
+        argument("--out", "the file: .onnx, .pt, or .safetensors", "FILE", required=True, type=Path),
     ),
     Command(
         "models",
         "registered models",
         "Look at the registered models, choose the champion, or get one as files. docs/registry.md has the rules.",
-        "amd models list",
         actions=ACTIONS,
-    ),
+    ).used("amd models list"),
 )

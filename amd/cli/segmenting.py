@@ -36,84 +36,66 @@ and made is deleted when the page ends, with Ctrl-C. Images need a model of sing
 
 # Every option goes by its name (`dest`) to the parameter of that name of segment_inputs.
 COMMANDS = (
-    Command(
-        "segment",
-        "masks of videos and images",
-        SEGMENT,
+    Command("segment", "masks of videos and images", SEGMENT, "amd.inference.inputs:segment_inputs").used(
         "amd segment clip.mp4\n  amd segment clip.mp4 photos/*.jpg frames/ --model models:/amd@champion --overlay",
-        "amd.inference.inputs:segment_inputs",
-        (
-            argument("paths", metavar="INPUT", nargs="+", type=Path, help="a video, a folder of frames or an image"),
-            argument("--out", metavar="DIR", type=Path, default=Path("segmented"), help="default: %(default)s"),
-            argument("--model", metavar="MODEL", help="see `amd --help`; without it, what moves"),
-            argument(
-                "--method",
-                choices=("fused", "motion", "amd", "transfer", "flow"),
-                help="fused (default), motion (faster), amd (default with --model), transfer, flow (the floor)",
-            ),
-            argument(
-                "--adapt",
-                metavar="N",
-                type=positive,
-                help="adapt to each video for N iterations first; with fused, of a fit beside motion and model",
-            ),
-            argument(
-                "--export",
-                metavar="NAMES",
-                type=exports,
-                default=(),
-                help="besides masks, of soft, soft16, objects, rgba, alpha, overlay, coco, boxes, timestamps: A,B",
-            ),
-            argument("--overlay", action="store_true", help="short for --export overlay"),
-            argument("--soft", action="store_true", help="short for --export soft"),
-            argument("--objects", action="store_true", help="give parts that stay apart ids of their own"),
-            argument("--keep", metavar="X,Y@S", action="append", default=[], help="keep the object there at S seconds"),
-            argument("--drop", metavar="X,Y@S", action="append", default=[], help="leave the object there out"),
-            argument("--start", metavar="S", type=float, default=0.0, help="begin at S seconds"),
-            argument("--end", metavar="S", type=float, help="end at S seconds"),
-            argument(
-                "--every",
-                metavar="N",
-                type=positive,
-                default=1,
-                help="take every N-th frame; motion is seen between these",
-            ),
-            argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"),
-            argument("--threads", metavar="N", type=positive, help="default: what is free"),
-            argument(
-                "--raw-orientation",
-                action="store_true",
-                help="take photos as stored, whatever their EXIF orientation says",
-            ),
-            argument("--segment", metavar="K", type=int, help="take the model's segment K for the object"),
-            argument(
-                "--evidence",
-                metavar="FILE",
-                type=Path,
-                help="motion evidence of one's own (dvc repro pipelines/motion/dvc.yaml), not the packaged weights",
-            ),
-            argument(
-                "--flow",
-                metavar="FLOW",
-                help="for transfer, instead of motion evidence: dis, a folder with <input>/<frame>.flo, or an AMD",
-            ),
+        argument("paths", "a video, a folder of frames or an image", "INPUT", nargs="+", type=Path),
+        argument("--out", "default: %(default)s", "DIR", type=Path, default=Path("segmented")),
+        argument("--model", "see `amd --help`; without it, what moves", "MODEL"),
+        argument(
+            "--method",
+            "fused (default), motion (faster), amd (default with --model), transfer, flow (the floor)",
+            choices=("fused", "motion", "amd", "transfer", "flow"),
+        ),
+        argument(
+            "--adapt",
+            "adapt to each video for N iterations first; with fused, of a fit beside motion and model",
+            "N",
+            type=positive,
+        ),
+        argument(
+            "--export",
+            "besides masks, of soft, soft16, objects, rgba, alpha, overlay, coco, boxes, timestamps: A,B",
+            "NAMES",
+            type=exports,
+            default=(),
+        ),
+        argument("--overlay", "short for --export overlay", action="store_true"),
+        argument("--soft", "short for --export soft", action="store_true"),
+        argument("--objects", "give parts that stay apart ids of their own", action="store_true"),
+        argument("--keep", "keep the object there at S seconds", "X,Y@S", action="append", default=[]),
+        argument("--drop", "leave the object there out", "X,Y@S", action="append", default=[]),
+        argument("--start", "begin at S seconds", "S", type=float, default=0.0),
+        argument("--end", "end at S seconds", "S", type=float),
+        argument("--every", "take every N-th frame; motion is seen between these", "N", type=positive, default=1),
+        argument("--device", "default: %(default)s", choices=("auto", "cpu", "cuda"), default="auto"),
+        argument("--threads", "default: what is free", "N", type=positive),
+        argument(
+            "--raw-orientation", "take photos as stored, whatever their EXIF orientation says", action="store_true"
+        ),
+        argument("--segment", "take the model's segment K for the object", "K", type=int),
+        argument(
+            "--evidence",
+            "motion evidence of one's own (dvc repro pipelines/motion/dvc.yaml), not the packaged weights",
+            "FILE",
+            type=Path,
+        ),
+        argument(
+            "--flow",
+            "for transfer, instead of motion evidence: dis, a folder with <input>/<frame>.flo, or an AMD",
+            "FLOW",
         ),
     ),
     Command(
-        "demo",
-        "the same in the browser: a page to drop videos into",
-        DEMO,
+        "demo", "the same in the browser: a page to drop videos into", DEMO, "amd.inference.page.server:serve"
+    ).used(
         "amd demo",
-        "amd.inference.page.server:serve",
-        (
-            argument("--model", metavar="MODEL", help="see `amd --help`; without it, what moves"),
-            argument(
-                "--method",
-                choices=("fused", "motion", "amd", "flow"),
-                help="fused (default), motion (faster), amd (default with --model), flow (the floor)",
-            ),
-            argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"),
-            argument("--port", metavar="N", type=port, default=8300, help="default: %(default)s; 0 for any free one"),
+        argument("--model", "see `amd --help`; without it, what moves", "MODEL"),
+        argument(
+            "--method",
+            "fused (default), motion (faster), amd (default with --model), flow (the floor)",
+            choices=("fused", "motion", "amd", "flow"),
         ),
+        argument("--device", "default: %(default)s", choices=("auto", "cpu", "cuda"), default="auto"),
+        argument("--port", "default: %(default)s; 0 for any free one", "N", type=port, default=8300),
     ),
 )

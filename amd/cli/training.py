@@ -119,13 +119,8 @@ def _pretrain(params: "Params", out: Path) -> None:
     if start is not None and not Path(start).is_file():
         raise UserError(f"pretrain.start: {start}: no such checkpoint; give a file")
     made_from = [params.model.model_dump(), params.pretrain.model_dump(), sha256(out / INDEX), start and sha256(start)]
-    options = {
-        "--params": out / "params.yaml",
-        "--index": out / INDEX,
-        "--out": out / PRETRAINED,
-        "--history": out / HISTORY,
-        "--start": start,
-    }
+    options = {"--params": out / "params.yaml", "--index": out / INDEX, "--start": start}
+    options |= {"--out": out / PRETRAINED, "--history": out / HISTORY}
     run = lambda: run_training("pretrain", params, made_from, options, out / STATE, {})
     _once(out, "pretrain", made_from, PRETRAINED, run)
 
@@ -167,17 +162,11 @@ def _register(params: "Params", out: Path) -> None:
 
 
 COMMANDS = (
-    Command(
-        "train",
-        "a model from videos of one's own",
-        TRAIN,
+    Command("train", "a model from videos of one's own", TRAIN, train).used(
         "amd train my_videos --out my_model --register",
-        train,
-        (
-            argument("videos", metavar="VIDEOS", type=Path, help="a folder of videos, a video or a split file"),
-            argument("--out", metavar="DIR", required=True, type=Path, help="a folder of its own"),
-            argument("--params", metavar="FILE", type=Path, help="parameters (default: DIR's, else the profile `own`)"),
-            argument("--register", action="store_true", help="make the model a version in the MLflow registry"),
-        ),
+        argument("videos", "a folder of videos, a video or a split file", "VIDEOS", type=Path),
+        argument("--out", "a folder of its own", "DIR", required=True, type=Path),
+        argument("--params", "parameters (default: DIR's, else the profile `own`)", "FILE", type=Path),
+        argument("--register", "make the model a version in the MLflow registry", action="store_true"),
     ),
 )

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
-from amd.config.evaluations import Features, Robustness, Semantic, Sweep, Weights
+from amd.config.evaluations import Features, Robustness, Semantic, Sweep
 from amd.config.fused import Fused
 from amd.config.motion import Motion
 from amd.config.pipeline import (
@@ -20,14 +20,13 @@ from amd.config.pipeline import (
     Inbox,
     Ingest,
     Model,
-    Objective,
     Objectness,
     Predict,
     Pretrain,
     Register,
     Shard,
 )
-from amd.config.section import Section, Training
+from amd.config.section import Section
 from amd.config.transfer import Crf, Embedding, InstanceCorpus, Transfer
 from amd.runtime.errors import UserError
 from amd.runtime.receipts import fingerprint
@@ -43,41 +42,6 @@ NEW_NAMES = {  # of parameters that were renamed, by section
 }
 
 SectionType = TypeVar("SectionType", bound=Section)
-
-__all__ = [
-    "DEFAULT_PATH",
-    "Adapt",
-    "Corpus",
-    "Crf",
-    "Data",
-    "Embedding",
-    "Features",
-    "Fused",
-    "Inbox",
-    "Ingest",
-    "InstanceCorpus",
-    "Model",
-    "Motion",
-    "Objective",
-    "Objectness",
-    "Params",
-    "Predict",
-    "Pretrain",
-    "Register",
-    "Robustness",
-    "Section",
-    "Semantic",
-    "Shard",
-    "Sweep",
-    "Training",
-    "Transfer",
-    "Weights",
-    "load_params",
-    "made_with",
-    "own_section",
-    "params_hash",
-    "parse_params",
-]
 
 
 class Params(Section):

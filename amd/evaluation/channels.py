@@ -49,12 +49,8 @@ def run_objectness(model: str, shards: Path, pairs: int, json_path: Path | None,
 def channel_report(rows: list[dict[str, float]]) -> dict:
     """The statistics with every criterion's choice, and whether all are the same."""
     picks = choices(rows)
-    return {
-        "object_segment": picks["motion"],
-        "choices": picks,
-        "agree": len(set(picks.values())) == 1,
-        "segments": rows,
-    }
+    agree = len(set(picks.values())) == 1
+    return {"object_segment": picks["motion"], "choices": picks, "agree": agree, "segments": rows}
 
 
 def format_channels(report: dict) -> str:
@@ -75,15 +71,7 @@ def _training_pairs(info: ModelInfo, shards: Path, pairs: int, device: torch.dev
     }
     settings = known.model_copy(update=trained)  # a model of an earlier version lacks what is not needed here
     transform = PairTransform(settings.short_edge, settings.min_ratio, settings.crop)
-    reader = PairReader(
-        shards / "index.parquet",
-        transform,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        rank=0,
-        world_size=1,
-        workers=0,
-    )
+    reader = PairReader(shards / "index.parquet", transform, batch_size=settings.batch_size, seed=settings.seed)
     batches = -(-pairs // settings.batch_size)
     for batch in progress(islice(reader, batches), "objectness", batches, "batches"):
         yield to_float(batch, device)

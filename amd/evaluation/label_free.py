@@ -6,12 +6,11 @@ where its evidence is sure by the rules of amd.data.pairs.evidence.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-import cv2
 import numpy as np
 import torch
 
@@ -20,7 +19,7 @@ from amd.data.pairs.evidence import LIMITS, SURE, EvidenceJudge, EvidenceSource
 from amd.data.pairs.select import PairFilter, pair_change, thumbnail
 from amd.data.video.decode import read_frames
 from amd.evaluation.judged import Figures
-from amd.evaluation.metrics import jaccard
+from amd.evaluation.metrics import jaccard, mean_over
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo
 from amd.models.inference import network_input, object_mask, soft_masks
@@ -29,6 +28,7 @@ from amd.motion.source import MotionSource
 from amd.runtime.errors import UserError
 from amd.runtime.progress import progress
 from amd.training.losses import LEVELS, flow_loss, view_synthesis_loss
+from amd.transfer.frame import to_grid
 
 FRAMES = 40  # of a video
 FURTHEST = 2000  # frames: the middle is not looked for beyond
@@ -91,8 +91,7 @@ def footage(frames: list[np.ndarray], evidence: EvidenceSource) -> Footage:
 
 def judge(model: AMD, info: ModelInfo, seen: Footage) -> Figures:
     """The figures of a model with an object segment in one video."""
-    size = seen.maps[0].shape
-    masks = [_on_grid(_object(model, info, frame), size) for frame in seen.frames]
+    masks = [to_grid(_object(model, info, frame), seen.maps[0].shape) > SURE for frame in seen.frames]
     return judge_masks(masks, seen, _synthesis(model, info, seen.frames))
 
 
@@ -100,15 +99,9 @@ def judge_masks(masks: Sequence[np.ndarray], seen: Footage, synthesis: float | N
     """The figures of object masks bool h,w of every frame, on the evidence's grid."""
     agreement = [jaccard(mask, p > SURE) for mask, p, sure in zip(masks, seen.maps, seen.sure, strict=True) if sure]
     areas = [float(mask.mean()) for mask in masks]
-    return Figures(
-        agreement=_mean(agreement),
-        stability=_mean(_kept(masks, seen.flows)),
-        odd=_mean(
-            [area > LIMITS.largest_area or (sure and not area) for area, sure in zip(areas, seen.sure, strict=True)]
-        ),
-        area=_mean(areas),
-        synthesis=synthesis,
-    )
+    odd = [area > LIMITS.largest_area or (sure and not area) for area, sure in zip(areas, seen.sure, strict=True)]
+    stability = mean_over(_kept(masks, seen.flows))
+    return Figures(mean_over(agreement), stability, mean_over(odd), mean_over(areas), synthesis)
 
 
 def _middle(row: dict) -> list[np.ndarray]:
@@ -154,10 +147,6 @@ def _object(model: AMD, info: ModelInfo, frame: np.ndarray) -> np.ndarray:
     return object_mask(soft, info.object_segment).cpu().numpy()
 
 
-def _on_grid(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    return cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) > SURE
-
-
 @torch.no_grad()
 def _synthesis(model: AMD, info: ModelInfo, frames: Sequence[np.ndarray]) -> float | None:
     """The training's error on a few pairs beside that of zero flow; None where no term trained the motion pathway."""
@@ -172,9 +161,4 @@ def _synthesis(model: AMD, info: ModelInfo, frames: Sequence[np.ndarray]) -> flo
         still = float(flow_loss(nothing, nothing, first, second))
         if still > STILL:
             ratios.append(float(view_synthesis_loss(output, first, second)) / still)
-    return _mean(ratios)
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    values = list(values)
-    return float(np.mean(values)) if values else None
+    return mean_over(ratios)

@@ -1,15 +1,18 @@
-"""Measures of a mask against the truth: region similarity J and boundary measure F of DAVIS.
+"""Measures of a mask against the truth: region similarity J and boundary measure F of DAVIS; counts of pixels by class.
 
 Input: bool masks H,W. Output: numbers in 0 to 1. Perazzi et al., "A Benchmark Dataset and Evaluation
 Methodology for Video Object Segmentation", CVPR 2016, section 4, in the conventions of its code.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from amd.data.benchmarks.instances import VOID
 
 TOLERANCE = 0.008  # of the image diagonal: how far a boundary pixel may lie from the other boundary
 SUCCESS = 0.5  # recall is the share of frames above
@@ -82,6 +85,35 @@ def _require_same_shape(mask: np.ndarray, truth: np.ndarray) -> None:
         raise ValueError(
             f"two bool masks of one shape are needed, not {mask.dtype} {mask.shape} and {truth.dtype} {truth.shape}"
         )
+
+
+def mean_over(scores: list[Any]) -> Any:
+    """The mean of nested mappings of numbers, key by key; None where nothing has the number."""
+    if scores and isinstance(scores[0], Mapping):
+        return {key: mean_over([values[key] for values in scores]) for key in scores[0]}
+    known = [value for value in scores if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def confusion(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """Counts int64 classes,classes of pixels by true (row) and predicted class of two uint8 maps H,W.
+
+    Pixels whose truth is VOID do not count. ValueError for maps of different shapes, or a prediction that is no class.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(f"maps of one shape are needed, not {predicted.shape} and {truth.shape}")
+    known = truth != VOID
+    rows, columns = truth[known].astype(np.int64), predicted[known]
+    if columns.size and columns.max() >= classes:
+        raise ValueError(f"a prediction has the value {columns.max()}, but there are {classes} classes")
+    return np.bincount(rows * classes + columns, minlength=classes**2).reshape(classes, classes)
+
+
+def class_ious(counts: np.ndarray) -> list[float | None]:
+    """IoU of every class from a confusion matrix; None where there is no pixel of it in truth or prediction."""
+    hits = counts.diagonal()
+    unions = counts.sum(0) + counts.sum(1) - hits
+    return [float(hit / union) if union else None for hit, union in zip(hits, unions, strict=True)]
 
 
 BETA_SQUARED = 0.3

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,6 +27,7 @@ from amd.models.loading import open_as
 from amd.models.precision import choose_device
 from amd.runtime.errors import UserError
 from amd.runtime.progress import progress
+from amd.transfer.frame import to_grid
 
 IMAGENET_STRIDE = 8
 IMAGENET_SHORT_EDGE = 224
@@ -141,8 +141,7 @@ def _frame_pixels(
     features: np.ndarray, truth: np.ndarray, count: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Drawn features n,C and their sides; a feature pixel is of the side that most of its area is."""
-    height, width = features.shape[:2]
-    cover = cv2.resize(truth.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0.5
+    cover = to_grid(truth, features.shape[:2]) > 0.5
     sides = [generator.permutation(np.flatnonzero(side))[:count] for side in (cover, ~cover)]
     places = np.concatenate(sides)
-    return features.reshape(height * width, -1)[places], cover.ravel()[places]
+    return features.reshape(cover.size, -1)[places], cover.ravel()[places]

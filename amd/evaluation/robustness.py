@@ -6,7 +6,6 @@ corruption, pooled over all frames, with their protocol and the published number
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -20,6 +19,7 @@ from amd.data.benchmarks.sequences import Sequence, visible_names
 from amd.draw.overlay import draw_mask
 from amd.draw.sheet import write_sheet
 from amd.evaluation.corruptions import FRAME_GAP, NORMAL, Version, versions
+from amd.evaluation.metrics import class_ious, confusion
 from amd.evaluation.published import note
 from amd.evaluation.vos import AS_GIVEN, LABEL_FREE
 from amd.models.amd import AMD
@@ -52,33 +52,17 @@ PUBLISHED = {
 Masks: TypeAlias = Callable[[Sequence, BenchmarkFrame, np.ndarray], np.ndarray]  # and the image H,W,3; bool H,W
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """Counts of pixels: hits, false alarms, misses and correct rejections; they add up over frames."""
+def rates(counts: np.ndarray) -> dict[str, float | None]:
+    """The six numbers of MEASURES of a confusion matrix of background and foreground.
 
-    hits: int = 0
-    false_alarms: int = 0
-    misses: int = 0
-    rejections: int = 0
-
-    @classmethod
-    def of(cls, mask: np.ndarray, truth: np.ndarray) -> "Confusion":
-        """Counts of one frame: two bool arrays H,W."""
-        hits, found, wanted = (int(np.count_nonzero(pixels)) for pixels in (mask & truth, mask, truth))
-        return cls(hits, found - hits, wanted - hits, mask.size - found - wanted + hits)
-
-    def __add__(self, other: "Confusion") -> "Confusion":
-        return Confusion(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
-
-    def scores(self) -> dict[str, float | None]:
-        """The six numbers of MEASURES; None where the truth has no such pixel, and nothing was claimed."""
-        wrong = self.misses + self.false_alarms
-        iou = _share(self.hits, self.hits + wrong), _share(self.rejections, self.rejections + wrong)
-        accuracy = (
-            _share(self.hits, self.hits + self.misses),
-            _share(self.rejections, self.rejections + self.false_alarms),
-        )
-        return dict(zip(MEASURES, (*iou, _mean(*iou), *accuracy, _mean(*accuracy)), strict=True))
+    None where the truth has no such pixel, and nothing was claimed.
+    """
+    accuracies = [float(hits / all_) if all_ else None for hits, all_ in zip(counts.diagonal(), counts.sum(1))]
+    numbers: list[float | None] = []
+    for background, foreground in (class_ious(counts), accuracies):
+        mean = None if foreground is None or background is None else (foreground + background) / 2
+        numbers += [foreground, background, mean]
+    return dict(zip(MEASURES, numbers, strict=True))
 
 
 def score_robustness(made: list[Version], masks_of: Callable[[str], Masks]) -> dict:
@@ -92,7 +76,7 @@ def score_robustness(made: list[Version], masks_of: Callable[[str], Masks]) -> d
     return {
         "protocol": _protocol(made),
         "published": PUBLISHED | note(_is_published(made[0].sequences), made[0].sequences[0].dataset),
-        "scores": {version.name: _confusion(version, masks_of(version.name)).scores() for version in made},
+        "scores": {version.name: rates(_counts(version, masks_of(version.name))) for version in made},
     }
 
 
@@ -173,11 +157,12 @@ def format_robustness(report: dict) -> str:
     return "\n".join(lines + [f"{key}: {value}" for key, value in report["protocol"].items()])
 
 
-def _confusion(version: Version, masks: Masks) -> Confusion:
-    pooled = Confusion()
+def _counts(version: Version, masks: Masks) -> np.ndarray:
+    """The confusion matrix of background and foreground, pooled over the frames."""
+    pooled = np.zeros((2, 2), np.int64)
     for sequence, frame in progress(list(version.frames()), version.name, unit="frames"):
         image, truth = version.read(frame)
-        pooled += Confusion.of(masks(sequence, frame, image), truth)
+        pooled += confusion(masks(sequence, frame, image).astype(np.uint8), truth.astype(np.uint8), 2)
     return pooled
 
 
@@ -201,14 +186,6 @@ def _table(scores: Mapping[str, Mapping[str, float | None]]) -> list[str]:
         cells = [f"{'-':>12}" if value is None else f"{100 * value:12.2f}" for value in values]
         lines.append(f"{measure.replace('_', ' '):20}" + "".join(cells))
     return lines
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def _mean(first: float | None, second: float | None) -> float | None:
-    return None if first is None or second is None else (first + second) / 2
 
 
 def write_corruption_sheet(

@@ -16,13 +16,14 @@ import torch
 
 from amd.data.benchmarks.davis import READERS, open_benchmark
 from amd.data.benchmarks.image_sets import open_images
-from amd.data.benchmarks.predictions import require_frame_size, size_error
+from amd.data.benchmarks.predictions import size_error
 from amd.data.benchmarks.sequences import BenchmarkFrame, read_truth
-from amd.data.images import read_image, read_labels
+from amd.data.images import read_image
 from amd.draw.colours import grey
 from amd.draw.sheet import write_sheet
 from amd.evaluation.metrics import BETA_SQUARED, f_beta, mae
 from amd.evaluation.published import FULL, SALIENCY, note
+from amd.evaluation.semantic import saved_labels
 from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment
 from amd.models.inference import soft_masks
@@ -98,12 +99,11 @@ def model_maps(uri: str) -> tuple[SaliencyMap, str]:
 
 def saved_maps(folder: Path) -> SaliencyMap:
     """Maps that anything produced; UserError for one that is missing, and for masks of 0 and 1."""
+    read = saved_labels(folder)
 
     def saliency(frame: BenchmarkFrame) -> np.ndarray:
-        path = folder / f"{frame.name}.png"
-        values = read_labels(path)
-        require_frame_size(frame, path, values.shape)
-        if values.max() == 1:
+        if (values := read(frame)).max() == 1:
+            path = folder / f"{frame.name}.png"
             raise UserError(f"{path}: no value above 1, where a map is grey from 0 to 255; write 255 for the object")
         return values / 255
 

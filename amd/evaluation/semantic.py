@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from amd.data.benchmarks.image_sets import voc2012
-from amd.data.benchmarks.instances import VOID, class_names
+from amd.data.benchmarks.instances import class_names
 from amd.data.benchmarks.predictions import require_frame_size, size_error
 from amd.data.benchmarks.sequences import BenchmarkFrame
 from amd.data.benchmarks.voc import WHOLE, read_classes
 from amd.data.images import read_image, read_labels
+from amd.evaluation.metrics import class_ious, confusion
 from amd.evaluation.published import FULL, note
 from amd.models.inference import label_map, soft_masks
 from amd.models.loading import open_as
@@ -43,27 +44,6 @@ PUBLISHED = {
 
 VOC_VALIDATION = 1449  # images
 LabelsOf = Callable[[BenchmarkFrame], np.ndarray]  # uint8 H,W
-
-
-def confusion(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
-    """Counts int64 classes,classes of pixels by true (row) and predicted class of two uint8 maps H,W.
-
-    Pixels whose truth is VOID do not count. ValueError for maps of different shapes, or a prediction that is no class.
-    """
-    if predicted.shape != truth.shape:
-        raise ValueError(f"maps of one shape are needed, not {predicted.shape} and {truth.shape}")
-    known = truth != VOID
-    rows, columns = truth[known].astype(np.int64), predicted[known]
-    if columns.size and columns.max() >= classes:
-        raise ValueError(f"a prediction has the value {columns.max()}, but there are {classes} classes")
-    return np.bincount(rows * classes + columns, minlength=classes**2).reshape(classes, classes)
-
-
-def class_ious(counts: np.ndarray) -> list[float | None]:
-    """IoU of every class from a confusion matrix; None where there is no pixel of it in truth or prediction."""
-    hits = counts.diagonal()
-    unions = counts.sum(0) + counts.sum(1) - hits
-    return [float(hit / union) if union else None for hit, union in zip(hits, unions, strict=True)]
 
 
 def score_semantic(frames: list[BenchmarkFrame], labels_of: LabelsOf, names: list[str], origin: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from amd.config import Crf, Transfer
 from amd.data.benchmarks.davis import LEFT_OUT, Sequence
 from amd.data.benchmarks.sequences import read_truth
 from amd.evaluation.embedding_drift import STEPS, annotated_points, drift_of, relative_curves
+from amd.evaluation.metrics import mean_over
 from amd.evaluation.published import PUBLISHED, transfer_note
 from amd.evaluation.transfer_videos import DescribedSequence, Describer, looked_at, semantic_features
 from amd.runtime.progress import progress
@@ -175,14 +176,6 @@ def format_report(name: str, told: dict[str, Any]) -> str:
         lines.append(f"  {variant:20}" + "  ".join(cells if name != "drift" else map(_shown, scores.values())))
     told_note = [f"  {told['published']['note']}"] if "note" in told["published"] else []
     return "\n".join([*lines, f"  paper: {told['published']['source']}", *told_note])
-
-
-def mean_over(scores: list[Any]) -> Any:
-    """The mean of nested mappings of numbers, key by key; None where no sequence has the number."""
-    if isinstance(scores[0], Mapping):
-        return {key: mean_over([values[key] for values in scores]) for key in scores[0]}
-    known = [value for value in scores if value is not None]
-    return float(np.mean(known)) if known else None
 
 
 def _on_object(point: int, grid: tuple[int, int], truth: np.ndarray) -> bool:

@@ -144,13 +144,8 @@ def _wrong(axes: Axes, mean: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def _distances(axes: Axes, mean: Mapping[str, Mapping[str, float]]) -> None:
-    _curves(
-        axes,
-        {
-            "foreground": (mean["foreground_distance"], ORANGE),
-            "background": (mean["background_distance"], ACCENT),
-        },
-    )
+    colours = {"foreground": ORANGE, "background": ACCENT}
+    _curves(axes, {side: (mean[f"{side}_distance"], colour) for side, colour in colours.items()})
     axes.set(title="distance from the first frame", ylabel="embedding distance")
     axes.legend(fontsize=7)
 

@@ -26,7 +26,7 @@ from amd.data.benchmarks.predictions import (
 )
 from amd.data.benchmarks.sequences import read_truth
 from amd.evaluation.baselines import BASELINES, baseline_mask
-from amd.evaluation.metrics import Statistics, boundary_f, jaccard, statistics
+from amd.evaluation.metrics import Statistics, boundary_f, jaccard, mean_over, statistics
 from amd.evaluation.published import COMPARED, FULL, published_vos
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_json
@@ -142,28 +142,19 @@ def score_moving(sequences: list[Sequence], folders: dict[str, Path]) -> tuple[d
     return results, rows
 
 
-def _score(
-    sequences: list[Sequence],
-    mask_of: MaskOf,
-    origin: dict[str, str],
-) -> dict:
+def _score(sequences: list[Sequence], mask_of: MaskOf, origin: dict[str, str]) -> dict:
     """Scores of the masks `mask_of(sequence, frame, size)`."""
     frames = _measure_frames(sequences, partial(_score_frame, mask_of), "scores")
     _require_objects(sequences, frames)
+    summed = lambda scores: statistics(list(scores))._asdict()
     per_sequence = {
-        name: {
-            "J": statistics([score.j for score in values])._asdict(),
-            "F": statistics([score.f for score in values])._asdict(),
-        }
+        name: {"J": summed(score.j for score in values), "F": summed(score.f for score in values)}
         for name, values in frames.items()
     }
-    mean = {measure: _mean_over_sequences(per_sequence, measure) for measure in "JF"}
-    return {
-        "protocol": _protocol(sequences) | origin,
-        "mean": mean,
-        "averages": _averages(mean, [score for values in frames.values() for score in values]),
-        "sequences": per_sequence,
-    }
+    mean = mean_over(list(per_sequence.values()))
+    averages = _averages(mean, [score for values in frames.values() for score in values])
+    protocol = _protocol(sequences) | origin
+    return {"protocol": protocol, "mean": mean, "averages": averages, "sequences": per_sequence}
 
 
 def _reader(folder: Path, read: Callable[[Path, tuple[int, int]], np.ndarray], inner: str = "") -> MaskOf:
@@ -199,20 +190,14 @@ def _require_objects(sequences: list[Sequence], frames: dict[str, list[FrameScor
     for sequence in sequences:
         if not any(score.wanted for score in frames[sequence.name]):
             folder = cast(Path, sequence.scored_frames[0].truth).parent
-            raise UserError(
-                f"{folder}: no object in any annotation that counts; complete the copy, or leave {sequence.name} out"
-            )
+            way = f"complete the copy, or leave {sequence.name} out"
+            raise UserError(f"{folder}: no object in any annotation that counts; {way}")
 
 
 def _score_frame(mask_of: MaskOf, sequence: Sequence, frame: BenchmarkFrame, truth: np.ndarray) -> FrameScore:
     mask = mask_of(sequence, frame, truth.shape)
-    return FrameScore(
-        jaccard(mask, truth),
-        boundary_f(mask, truth),
-        int(np.count_nonzero(mask & truth)),
-        int(np.count_nonzero(mask | truth)),
-        int(np.count_nonzero(truth)),
-    )
+    counts = (int(np.count_nonzero(area)) for area in (mask & truth, mask | truth, truth))
+    return FrameScore(jaccard(mask, truth), boundary_f(mask, truth), *counts)
 
 
 def _segment_jaccards(labels: np.ndarray, truth: np.ndarray, segments_count: int) -> np.ndarray:
@@ -223,22 +208,13 @@ def _segment_jaccards(labels: np.ndarray, truth: np.ndarray, segments_count: int
     return np.where(unions > 0, intersections / np.maximum(unions, 1), 1.0)
 
 
-def _mean_over_sequences(per_sequence: dict[str, dict], measure: str) -> dict[str, float]:
-    return {
-        key: float(np.mean([measures[measure][key] for measures in per_sequence.values()]))
-        for key in Statistics._fields
-    }
-
-
 def _averages(mean: dict, frames: list[FrameScore]) -> dict:
     """The three averages that papers use: over sequences, over frames, over pooled pixels."""
     union = sum(score.union for score in frames)
+    j, f = (float(np.mean(values)) for values in zip(*((score.j, score.f) for score in frames), strict=True))
     return {
         "sequences": {"J": mean["J"]["mean"], "F": mean["F"]["mean"]},
-        "frames": {
-            "J": float(np.mean([score.j for score in frames])),
-            "F": float(np.mean([score.f for score in frames])),
-        },
+        "frames": {"J": j, "F": f},
         "pooled": {"J": sum(score.intersection for score in frames) / union if union else 1.0},
     }
 
@@ -268,22 +244,14 @@ def _summary(choices: dict[str, dict]) -> dict:
 
 
 def _rows(sequences: list[Sequence], prediction: str, choice: str, scores: dict) -> list[dict]:
-    return [
-        {
-            "dataset": sequence.dataset,
-            "sequence": sequence.name,
-            "prediction": prediction,
-            "choice": choice,
-            "segment": scores.get("segment"),
-            "frames": len(sequence.scored_frames),
-        }
-        | {
-            f"{measure}_{key}": scores["sequences"][sequence.name][measure][key]
-            for measure in "JF"
-            for key in Statistics._fields
-        }
-        for sequence in sequences
-    ]
+    rows = []
+    for sequence in sequences:
+        row: dict[str, Any] = {"dataset": sequence.dataset, "sequence": sequence.name, "prediction": prediction}
+        row |= {"choice": choice, "segment": scores.get("segment"), "frames": len(sequence.scored_frames)}
+        for measure, values in scores["sequences"][sequence.name].items():
+            row |= {f"{measure}_{key}": value for key, value in values.items()}
+        rows.append(row)
+    return rows
 
 
 def run_score(dataset: str, root: Path, predictions: Path, json_path: Path | None) -> None:

@@ -41,12 +41,7 @@ class AmdMethod:
     def summary(self) -> dict[str, Any]:
         """What summary.json says of it."""
         adapt = self.adapt.iterations if self.adapt else None
-        return {
-            "method": "amd",
-            "object_segment": self.chosen,
-            "short_edge": self.info.short_edge,
-            "adapt": adapt,
-        }
+        return {"method": "amd", "object_segment": self.chosen, "short_edge": self.info.short_edge, "adapt": adapt}
 
     def key(self, video: Video) -> dict[str, Any]:
         """What masks are made of; the same for every source."""

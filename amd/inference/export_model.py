@@ -75,12 +75,8 @@ def export_model(uri: str, kind: str, out: Path) -> float:
 
 
 def _metadata(info: ModelInfo) -> dict[str, str]:
-    facts = {
-        "object_segment": info.object_segment,
-        "short_edge": info.short_edge,
-        "segments": info.architecture.segments,
-        "output_stride": info.architecture.output_stride,
-    }
+    facts = {name: getattr(info, name) for name in ("object_segment", "short_edge")}
+    facts |= {name: getattr(info.architecture, name) for name in ("segments", "output_stride")}
     return {name: json.dumps(value) for name, value in facts.items()}
 
 

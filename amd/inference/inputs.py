@@ -29,7 +29,7 @@ from amd.inference.methods import Method, open_method
 from amd.inference.places import find_place, folder_name, mark, source_state, text_of
 from amd.inference.selection import Point, chosen_objects, parse_point
 from amd.inference.video import Span, Video
-from amd.runtime.errors import UserError
+from amd.runtime.errors import UserError, printable
 from amd.runtime.files import read_json, run_lock, write_json
 from amd.runtime.processes import free_threads, limit_threads
 
@@ -94,14 +94,9 @@ def segment_inputs(
     dropped = tuple(parse_point(text, "--drop") for text in drop)
     count = threads or free_threads()
     limit_threads(count)
-    wanted = Wanted(
-        open_method(Choice(model, method, adapt, segment, flow, evidence, device, count)),
-        tuple(dict.fromkeys(("masks", *export, *extra))),
-        span,
-        objects or "objects" in export,
-        kept,
-        dropped,
-    )
+    chosen = open_method(Choice(model, method, adapt, segment, flow, evidence, device, count))
+    exports = tuple(dict.fromkeys(("masks", *export, *extra)))
+    wanted = Wanted(chosen, exports, span, objects or "objects" in export, kept, dropped)
     with run_lock(out / ".segment.lock", f"amd segment --out {out}"):
         sources = find_sources(paths, raw_orientation)
         rows = [{**_row(source, wanted, out), "model": model} for source in sources]
@@ -130,14 +125,14 @@ def format_summary(rows: list[dict]) -> str:
     lines = [f"{'input':{width}}  {'frames':>6}  {'size':>9}  {'object':>6}  {'sure':>5}  {'seconds':>8}"]
     for row in rows:
         if row["failed"]:
-            lines.append(f"{row['video_id']:{width}}  failed: {_printable(row['reason'])}")
+            lines.append(f"{row['video_id']:{width}}  failed: {printable(row['reason'])}")
             continue
         size = f"{row['width']}x{row['height']}"
         figures = (
             f"{row['frames']:6}  {size:>9}  {row['mean_area']:6.1%}  {row['confidence']:5.2f}  {row['seconds']:8.1f}"
         )
         lines.append(f"{row['video_id']:{width}}  {figures}")
-        lines += [f"{'':{width}}  warning: {_printable(warning)}" for warning in row["warnings"]]
+        lines += [f"{'':{width}}  warning: {printable(warning)}" for warning in row["warnings"]]
     return "\n".join(lines)
 
 
@@ -211,10 +206,8 @@ def write_masks(video: Video, frames: Iterable[MaskedFrame], exports: Sequence[s
             write(frame)
             tally.add(frame)
     if video.damage and source.frame_names is not None:  # whoever made the folder can mend it
-        raise UserError(
-            f"only the first {tally.frames} of {video.promised} images are segmented ({video.damage}); mend the "
-            "folder, or give images that are no video one by one"
-        )
+        done = f"only the first {tally.frames} of {video.promised} images are segmented ({video.damage})"
+        raise UserError(f"{done}; mend the folder, or give images that are no video one by one")
     seconds = time.monotonic() - began
     return {
         **tally.columns(),
@@ -286,11 +279,6 @@ def _doubts(video: Video, frames: int) -> list[str]:
     return doubts + video.flaws.texts()
 
 
-def _printable(text: str) -> str:
-    """Text of strangers' names that cannot play tricks on a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def _without_path(error: UserError, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ")
 
@@ -298,6 +286,6 @@ def _without_path(error: UserError, path: Path) -> str:
 def _raise_failures(rows: list[dict], out: Path) -> None:
     failed = [row for row in rows if row["failed"]]
     if failed:
-        named = "; ".join(_printable(f"{Path(row['path']).name}: {row['reason']}") for row in failed[:NAMED_FAILURES])
+        named = "; ".join(printable(f"{Path(row['path']).name}: {row['reason']}") for row in failed[:NAMED_FAILURES])
         more = f"; and {len(failed) - NAMED_FAILURES} more in {out}/summary.json" * (len(failed) > NAMED_FAILURES)
         raise UserError(f"{len(failed)} of {len(rows)} inputs failed: {named}{more}")

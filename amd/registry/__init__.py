@@ -5,9 +5,7 @@ packaging.py      the MLflow pyfunc whose code and checkpoint travel with it
 signature.py      what it is sent and what it answers   tracked.py   what MLflow shows of it beside its files
 promotion.py      the alias `champion`: gates, promotion, rollback
 ledger.py         what was decided, by whom, when and why, append-only
-download.py       models:/NAME@ALIAS → a checkpoint file, or the whole model
-listing.py        versions and history as tables       comparison.py   two versions side by side
-versions.py       addresses, and what the registry holds
+listing.py        versions and history as tables, and two versions side by side
 """
 
 from amd.registry.registration import register

@@ -11,6 +11,7 @@ from typing import Any
 from amd.models.embedding import EmbeddingInfo, EmbeddingNetwork
 from amd.models.loading import open_as
 from amd.registry.gates import BENCHMARK_TAG, PAIR_ACCURACY_TAG, judge_embedding
+from amd.registry.model_card import card, score_table
 from amd.registry.promotion import promote_version, verdict_tags
 from amd.registry.registration import Registration, create_version, ensure_model, lineage_tags, log_pyfunc
 from amd.registry.signature import EMBEDDING
@@ -70,19 +71,14 @@ def register_embedding(checkpoint: Path, name: str, max_drop: float, run: Run) -
 def embedding_card(name: str, info: EmbeddingInfo, reason: str) -> str:
     """Markdown of an instance embedding, for people who choose one; `reason` is the gates'."""
     architecture = info.architecture
-    uri = f"models:/{name}@champion"
-    edge = f"{info.short_edge} pixels" if info.short_edge else "the image's own"
     parts = {
         "What": f"An embedding of 64 numbers and an objectness per pixel (Instance Embedding Transfer, CVPR 2018). "
         f"Backbone {architecture.backbone}, output stride {architecture.output_stride}; classes: "
         f"{', '.join(architecture.classes)}.",
         "Supervision": _supervision(info.supervision),
         "Scores": _scores(info.scores),
-        "Gates": f"{reason} (when it was registered; `amd models history {name}` has what came after).",
-        "Limits": LIMITS.format(short_edge=edge, stride=architecture.output_stride),
-        "Use": USE.format(uri=uri),
     }
-    return f"# {name}\n\n" + "\n\n".join(f"## {title}\n{text}" for title, text in parts.items()) + "\n"
+    return card(name, parts, reason, LIMITS.replace("{stride}", str(architecture.output_stride)), USE, info.short_edge)
 
 
 def _evidence(info: EmbeddingInfo) -> dict[str, str]:
@@ -107,9 +103,6 @@ def _supervision(supervision: dict[str, Any]) -> str:
 def _scores(scores: dict[str, dict]) -> str:
     """A row per folder, and the protocol."""
     columns = ("pair_accuracy", "same_instance", "different_instance", "different_objects", "objectness_iou")
-    lines = ["| held-out images of | " + " | ".join(columns).replace("_", " ") + " |", "|---|" + "---|" * len(columns)]
-    for root, row in scores.items():
-        numbers = ("none" if row[column] is None else f"{row[column]:.3f}" for column in columns)
-        lines.append(f"| {root} ({row['images']}) | " + " | ".join(numbers) + " |")
-    protocol = next(iter(scores.values()))["protocol"]
-    return "\n".join([*lines, "", f"Protocol: {protocol['pairs']}."])
+    rows = {f"{root} ({row['images']})": row for root, row in scores.items()}
+    table = score_table("held-out images of", columns, rows)
+    return f"{table}\n\nProtocol: {next(iter(scores.values()))['protocol']['pairs']}."

@@ -147,13 +147,10 @@ def judge_embedding(
     holder, before = f"champion version {version}", float(held.get(PAIR_ACCURACY_TAG, "nan"))
     if held.get(BENCHMARK_TAG) != tags.get(BENCHMARK_TAG) or not math.isfinite(before):
         return Verdict(False, f"{holder} was scored on something else; take the alias from it to start anew")
+    words, theirs = f"pair accuracy {accuracy:.3f}", f"the {before:.3f} of {holder}"
     if round(before - accuracy, 9) > max_drop:
-        return Verdict(
-            False, f"pair accuracy {accuracy:.3f} is more than {max_drop:g} below the {before:.3f} of {holder}"
-        )
-    return Verdict(
-        True, f"pair accuracy {accuracy:.3f}; not below the {before:.3f} of {holder} by more than {max_drop:g}"
-    )
+        return Verdict(False, f"{words} is more than {max_drop:g} below {theirs}")
+    return Verdict(True, f"{words}; not below {theirs} by more than {max_drop:g}")
 
 
 def judge(candidate: Evidence, champion: Champion | None, max_drop: float) -> Verdict:

@@ -104,11 +104,8 @@ def _row(version: ModelVersion, aliases: dict[str, str]) -> tuple[str, ...]:
         held,
         *([NOTHING if isnan(score) else f"{score:.3f}" for score in scores] or [NOTHING, NOTHING]),
         f"{evidence.loss:.3g}" if evidence else NOTHING,
-        tags.get(VERDICT_TAG, NOTHING),
-        tags.get(SEED_TAG, NOTHING),
-        tags.get(VIDEOS_TAG, NOTHING),
-        tags.get(MANIFEST_TAG, NOTHING)[:HASH],
-        tags.get(PIPELINE_RUN_TAG, NOTHING)[:HASH],
+        *(tags.get(tag, NOTHING) for tag in (VERDICT_TAG, SEED_TAG, VIDEOS_TAG)),
+        *(tags.get(tag, NOTHING)[:HASH] for tag in (MANIFEST_TAG, PIPELINE_RUN_TAG)),
         commit,
         datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d"),
     )

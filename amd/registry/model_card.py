@@ -5,7 +5,7 @@ Output: Markdown, below the 5,000 characters that MLflow keeps of a description.
 """
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from amd.runtime.files import sha256
 
 MANIFEST_TAG = "data.manifest.sha256"
 VIDEOS_TAG = "data.videos"
+# Label-free is the result; the oracle chooses the segment on the truth and is an upper bound.
+COLUMNS = ("label_free_J", "label_free_F", "oracle_J", "oracle_F")
 DRAWN = "data/corpus"  # where the pipeline draws its built-in clips
 
 USE = """```python
@@ -93,12 +95,19 @@ def model_card(
         f"{architecture.output_stride}; segment {info.object_segment} is the object.",
         "Data": _data(info.params, data),
         "Supervision": "None: no label was used in training, nor in choosing the object segment.",
-        "Scores": f"{_score_table(scores.get('summary', {}))}\n\n{_spread(trainings or {})}",
+        "Scores": f"{score_table('masks', COLUMNS, scores.get('summary', {}))}\n\n{_spread(trainings or {})}",
         "Without labels": _held_out(held_out or {}),
         "Protocol": _protocol(scores),
+    }
+    return card(name, parts, reason, LIMITS, USE, info.short_edge)
+
+
+def card(name: str, parts: dict[str, str], reason: str, limits: str, use: str, short_edge: int | None) -> str:
+    """The Markdown: the parts by title, and below them the gates' reason, the limits and the use, of any model."""
+    parts |= {
         "Gates": f"{reason} (when it was registered; `amd models history {name}` has what came after).",
-        "Limits": LIMITS.format(short_edge=f"{info.short_edge} pixels" if info.short_edge else "the image's own"),
-        "Use": USE.format(uri=f"models:/{name}@champion"),
+        "Limits": limits.format(short_edge=f"{short_edge} pixels" if short_edge else "the image's own"),
+        "Use": use.format(uri=f"models:/{name}@champion"),
     }
     return f"# {name}\n\n" + "\n\n".join(f"## {title}\n{text}" for title, text in parts.items()) + "\n"
 
@@ -113,13 +122,12 @@ def _data(params: Mapping[str, Any], data: DataFacts | None) -> str:
     )
 
 
-def _score_table(summary: Mapping[str, dict]) -> str:
-    """Label-free is the result; the oracle chooses the segment on the truth and is an upper bound."""
-    columns = ("label_free_J", "label_free_F", "oracle_J", "oracle_F")
-    lines = ["| masks | " + " | ".join(columns).replace("_", " ") + " |", "|---|" + "---|" * len(columns)]
-    for prediction, row in summary.items():
+def score_table(head: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Numbers by row and column, as Markdown."""
+    lines = [f"| {head} | " + " | ".join(columns).replace("_", " ") + " |", "|---|" + "---|" * len(columns)]
+    for name, row in rows.items():
         numbers = (f"{row[column]:.3f}" if row.get(column) is not None else "none" for column in columns)
-        lines.append(f"| {prediction} | " + " | ".join(numbers) + " |")
+        lines.append(f"| {name} | " + " | ".join(numbers) + " |")
     return "\n".join(lines)
 
 

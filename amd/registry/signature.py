@@ -15,24 +15,15 @@ from mlflow.types.schema import AnyType, Array, Object, Property
 from amd.data.images import encode_png
 
 _INPUTS = Schema([TensorSpec(np.dtype("O"), (-1,))])
+_ALWAYS = {"timestamp": DataType.double, "mask": DataType.string, "confidence": DataType.double}
 _FRAME = Object(
-    [
-        Property("timestamp", DataType.double),
-        Property("mask", DataType.string),
-        Property("confidence", DataType.double),
-        Property("soft", DataType.string, required=False),
-        Property("reason", DataType.string, required=False),
-    ]
+    [Property(name, kind) for name, kind in _ALWAYS.items()]
+    + [Property(name, DataType.string, required=False) for name in ("soft", "reason")]
 )
+_OUTPUTS: dict[str, DataType | Array] = {"mask": DataType.string, "soft": DataType.string, "frames": Array(_FRAME)}
 SEGMENTER = ModelSignature(
     _INPUTS,
-    Schema(
-        [
-            ColSpec(DataType.string, "mask", required=False),
-            ColSpec(DataType.string, "soft", required=False),
-            ColSpec(Array(_FRAME), "frames", required=False),
-        ]
-    ),
+    Schema([ColSpec(kind, name, required=False) for name, kind in _OUTPUTS.items()]),
     ParamSchema([ParamSpec("soft", DataType.boolean, False), ParamSpec("method", DataType.string, "")]),
 )
 EMBEDDING = ModelSignature(_INPUTS, Schema([ColSpec(AnyType(), "embedding"), ColSpec(AnyType(), "objectness")]))

@@ -86,17 +86,12 @@ def picture_sequence(
     chosen = representatives(curve) if curve else by_place
     flows = {index: _segment_flow(sequence, frames[index], model, info) for index in chosen}
     longest = max((float(np.hypot(*flow).max()) for flow in flows.values() if flow is not None), default=0.0)
-    pictures = [
-        FramePictures(
-            name=frames[index].name,
-            rank=rank,
-            index=index,
-            scores={name: curve[index] for name, curve in curves.items()},
-            pictures=_frame_pictures(sequence, frames[index], folders)
-            | {"flow": None if (flow := flows[index]) is None else jpeg_uri(flow_colours(flow, longest))},
-        )
-        for index, rank in chosen.items()
-    ]
+    pictures = []
+    for index, rank in chosen.items():
+        scores, flow = {name: curve[index] for name, curve in curves.items()}, flows[index]
+        shown = _frame_pictures(sequence, frames[index], folders)
+        shown["flow"] = None if flow is None else jpeg_uri(flow_colours(flow, longest))
+        pictures.append(FramePictures(name=frames[index].name, rank=rank, index=index, scores=scores, pictures=shown))
     clip = _clip(sequence, masks_folder(folders[judge], sequence.dataset)) if judge in folders else None
     return SequencePictures(sequence.name, curves, pictures, longest, clip)
 

@@ -89,10 +89,8 @@ def score_view(vos: Mapping[str, Any] | None) -> dict[str, Any] | None:
     scores = vos["scores"]
     judge = _judge(scores)
     predictions = [judge, *(name for name in scores if name != judge)]
-    names = sorted(
-        scores[judge]["label-free"]["sequences"],
-        key=lambda name: scores[judge]["label-free"]["sequences"][name]["J"]["mean"],
-    )
+    judged = scores[judge]["label-free"]["sequences"]
+    names = sorted(judged, key=lambda name: judged[name]["J"]["mean"])
     baselines = vos.get("baselines", {})
     combinations = [(name, choice) for choice in ("label-free", "oracle") for name in predictions]
     return {

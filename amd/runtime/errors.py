@@ -31,6 +31,11 @@ class UserError(Exception):
         super().__init__(line if len(line) <= LONGEST else f"{line[:half]} … {line[-half:]}")
 
 
+def printable(text: str) -> str:
+    """Text of strangers, such as a file's name, that cannot play tricks on a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal arrived and everything worth keeping was saved; the text says how to go on."""
 

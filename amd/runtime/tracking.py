@@ -77,10 +77,11 @@ class Run:
         for start in range(0, len(tags), BATCH):
             self.client.log_batch(self.id, tags=tags[start : start + BATCH])
 
-    def artifact(self, path: Path | str, folder: str | None = None) -> None:
-        """Store a file, or the files of a folder."""
-        store = self.client.log_artifacts if Path(path).is_dir() else self.client.log_artifact
-        store(self.id, str(path), folder)
+    def artifact(self, *paths: Path | str, folder: str | None = None) -> None:
+        """Store files, or the files of folders, below `folder`."""
+        for path in paths:
+            store = self.client.log_artifacts if Path(path).is_dir() else self.client.log_artifact
+            store(self.id, str(path), folder)
 
     def json(self, value: Any, name: str) -> None:
         """Store plain data as a JSON artifact."""

@@ -13,12 +13,7 @@ from amd.training import embedding, motion, pretrain, semantic
 from amd.training.distributed import join_processes
 from amd.training.task import run_task, summary
 
-TASKS = {
-    "pretrain": pretrain,
-    "embedding": embedding,
-    "semantic": semantic,
-    "motion": motion,
-}  # sections of params.yaml
+TASKS = {"pretrain": pretrain, "embedding": embedding, "semantic": semantic, "motion": motion}  # of params.yaml
 
 
 @exit_on_user_error

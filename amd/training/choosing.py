@@ -41,13 +41,8 @@ def store_object(
     with join_processes(params.pretrain.device) as process:
         rows = segment_statistics(model.to(process.device), watched(training_pairs(params, index, process)))
     chosen = choose_object(rows) if info.object_segment is None else info.object_segment
-    info = replace(
-        info,
-        object_segment=chosen,
-        segments=rows,
-        short_edge=params.predict.short_edge,
-        bfloat16=max(errors) <= MASKS_WITHIN,
-    )
+    edge, exact = params.predict.short_edge, max(errors) <= MASKS_WITHIN
+    info = replace(info, object_segment=chosen, segments=rows, short_edge=edge, bfloat16=exact)
     save_checkpoint(checkpoint, model, info)
     return rows, max(errors), chosen
 

@@ -20,7 +20,7 @@ from amd.models.loading import start_backbone
 from amd.training.distributed import Process
 from amd.training.pair_loss import pair_accuracy, pair_loss, pair_weights, squared_distances
 from amd.training.semantic import semantic_loss
-from amd.training.task import Task, adam
+from amd.training.task import Task, adam, part
 
 
 class EmbeddingObjective(nn.Module):
@@ -99,16 +99,10 @@ def open_reader(settings: Embedding, process: Process) -> InstanceReader:
     """What this process's batches are made of."""
     heavy = settings.augmentation == "heavy"
     known = class_names([Path(root) for root in settings.data])
-    return InstanceReader(
-        [open_instances([Path(root)], "train", known) for root in settings.data],
-        SemanticTransform(settings.short_edge, settings.min_scale, settings.max_scale, settings.crop, heavy),
-        points=settings.points,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        rank=process.rank,
-        world_size=process.count,
-        layered=LayeredImages(settings.layered, settings.textures),
-    )
+    sets = [open_instances([Path(root)], "train", known) for root in settings.data]
+    transform = SemanticTransform(settings.short_edge, settings.min_scale, settings.max_scale, settings.crop, heavy)
+    layered = LayeredImages(settings.layered, settings.textures)
+    return InstanceReader(sets, transform, settings.points, layered=layered, **part(settings, process))
 
 
 def supervision(settings: Embedding) -> dict[str, Any]:
@@ -120,9 +114,6 @@ def supervision(settings: Embedding) -> dict[str, Any]:
         sets[root] = {"images": len(images), "with_instance_masks": exact, "with_class_masks": len(images)}
     told = {"sets": sets, "start": settings.start or "random weights"}
     if settings.layered:
-        told["layered_images"] = {
-            "share": settings.layered,
-            "textures": settings.textures or "built-in",
-            "labels": "none",
-        }
+        facts = {"share": settings.layered, "textures": settings.textures or "built-in", "labels": "none"}
+        told["layered_images"] = facts
     return told

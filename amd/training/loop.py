@@ -107,9 +107,8 @@ def train(
             if stop or done.iteration % settings.checkpoint_every == 0 or done.iteration == settings.iterations:
                 _save(state, objective, optimiser, done, process)
             if stop and done.iteration < settings.iterations:
-                raise Interrupted(
-                    f"training: stopped at iteration {done.iteration}; the same command continues from there"
-                )
+                words = f"stopped at iteration {done.iteration}; the same command continues from there"
+                raise Interrupted(f"training: {words}")
     return done
 
 
@@ -124,9 +123,8 @@ def step(
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         scalars = model(batch)
     scalars["loss"].backward()
-    norm = torch.nn.utils.get_total_norm(
-        [parameter.grad for parameter in objective.parameters() if parameter.grad is not None]
-    )
+    gradients = (parameter.grad for parameter in objective.parameters())
+    norm = torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
     finite = bool(torch.isfinite(norm))  # gradients are the same in every process, so all agree
     if finite:
         optimiser.step()

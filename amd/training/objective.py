@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from amd.config import Objective
+from amd.config.pipeline import Objective
 from amd.models.amd import AMD, AMDOutput
 from amd.models.segment_flow import VANISHED
 from amd.models.warp import visibility, warp

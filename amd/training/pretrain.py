@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amd.config import Objective, Params, Pretrain
+from amd.config import Params, Pretrain
+from amd.config.pipeline import Objective
 from amd.data.pairs.evidence import STEPS
 from amd.data.pairs.read import Batch, PairReader, to_float
 from amd.data.pairs.transforms import PairTransform
@@ -25,7 +26,7 @@ from amd.training.distributed import Process
 from amd.training.objective import OBJECT, Prediction, objective, predict
 from amd.training.objective import Batch as Known
 from amd.training.pictures import training_picture
-from amd.training.task import Task, adam
+from amd.training.task import Task, adam, part
 
 PAPER, UNCHANGED = Objective(), Changes()
 
@@ -119,14 +120,6 @@ def pretraining(
 
 def open_reader(settings: Pretrain, index: Path, process: Process, start: int) -> PairReader:
     """The stream of this process's batches from number `start` on."""
-    return PairReader(
-        index,
-        PairTransform(settings.short_edge, settings.min_ratio, settings.crop),
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        rank=process.rank,
-        world_size=process.count,
-        workers=settings.num_workers,
-        start=start,
-        evidence=settings.objective.evidence > 0,
-    )
+    transform = PairTransform(settings.short_edge, settings.min_ratio, settings.crop)
+    evidence, mine = settings.objective.evidence > 0, part(settings, process)
+    return PairReader(index, transform, workers=settings.num_workers, start=start, evidence=evidence, **mine)

@@ -69,12 +69,11 @@ def make_task(params: Params, options: argparse.Namespace, process: Process) -> 
     if options.start is not None:
         start_backbone(network, options.start, "model.backbone")
     reader = open_reader(settings, info, process)
+    rate, momentum, decay = settings.learning_rate, settings.momentum, settings.weight_decay
     return Task(
         network=network,
         objective=SemanticObjective(network),
-        optimiser=lambda parameters: torch.optim.SGD(
-            parameters, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay
-        ),
+        optimiser=lambda parameters: torch.optim.SGD(parameters, rate, momentum, weight_decay=decay),
         batches=lambda number: reader.batches(settings.num_workers, number),
         settings=settings,
         seed=info.seed,
@@ -86,18 +85,10 @@ def make_task(params: Params, options: argparse.Namespace, process: Process) -> 
 
 def open_reader(settings: Semantic, info: SemanticInfo, process: Process) -> SemanticReader:
     """What this process's batches are made of."""
-    transform = SemanticTransform(
-        settings.short_edge, settings.min_scale, settings.max_scale, settings.crop, info.augmentation == "heavy"
-    )
-    return SemanticReader(
-        training_images(cast(str, settings.root), settings.sbd),
-        len(info.architecture.classes),
-        transform,
-        settings.batch_size,
-        info.seed,
-        process.rank,
-        process.count,
-    )
+    heavy, classes = info.augmentation == "heavy", len(info.architecture.classes)
+    transform = SemanticTransform(settings.short_edge, settings.min_scale, settings.max_scale, settings.crop, heavy)
+    images = training_images(cast(str, settings.root), settings.sbd)
+    return SemanticReader(images, classes, transform, settings.batch_size, info.seed, process.rank, process.count)
 
 
 def semantic_info(params: Params, start: str, augmentation: str, seed: int, lineage: dict[str, Any]) -> SemanticInfo:

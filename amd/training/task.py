@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from amd.config import Training
+from amd.config.section import Training
 from amd.models.checkpoint import Info
 from amd.models.precision import fastest_precision
 from amd.runtime.tracking import Run
@@ -65,15 +65,9 @@ def run_task(task: Task, state: Path, process: Process, run: Run | None = None) 
     task.network.to(process.device)
     if process.count > 1:
         synchronise_batch_norm(task.network)
-    progress = train(
-        task.objective,
-        task.optimiser(task.network.parameters()),
-        task.batches,
-        train_settings(task.settings, task.seed, process.device),
-        process,
-        state,
-        MlflowCallback(run, task) if run is not None else None,
-    )
+    optimiser, callback = task.optimiser(task.network.parameters()), MlflowCallback(run, task) if run else None
+    how = train_settings(task.settings, task.seed, process.device)
+    progress = train(task.objective, optimiser, task.batches, how, process, state, callback)
     task.network.eval()
     return progress
 
@@ -90,6 +84,11 @@ def train_settings(settings: Training, seed: int, device: torch.device) -> Train
         rate=polynomial_decay(settings.learning_rate, floor, settings.power, settings.iterations),
         seed=seed,
     )
+
+
+def part(settings: Any, process: Process) -> dict[str, int]:
+    """The part of every batch that this process reads, as readers take it."""
+    return {"batch_size": settings.batch_size, "seed": settings.seed, "rank": process.rank, "world_size": process.count}
 
 
 def adam(settings: Training) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
+STORED = {  # by EXIF orientation, how an upright picture lies in the file
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 BITS = 6  # frame numbers up to 63
 
 
@@ -102,6 +113,17 @@ def cornered_picture(width: int, height: int) -> np.ndarray:
     return image
 
 
+def photo(path: Path, orientation: int, **options: int) -> Path:
+    """A `cornered_picture` of 64x32, stored so that the EXIF orientation makes it upright; its path."""
+    stored = Image.fromarray(cornered_picture(64, 32))
+    if (turn := STORED[orientation]) is not None:
+        stored = stored.transpose(turn)
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored.save(path, exif=exif.tobytes(), **options)
+    return path
+
+
 def corners(image: np.ndarray) -> str:
     """The colours of a picture's corners in that order; RGBW of a `cornered_picture` that is upright."""
     rows, columns = image.shape[0] // 8, image.shape[1] // 8
@@ -154,3 +176,11 @@ def _encoded(encoder: av.VideoCodecContext, numbers: Iterable[int]) -> Iterator[
         frame.pts, frame.time_base = number, encoder.time_base
         yield from encoder.encode(frame)
     yield from encoder.encode(None)
+
+
+def write_flo(path: Path, flow: np.ndarray) -> Path:
+    """Flow H,W,2 as Middlebury describes the format, by hand; its path."""
+    height, width = flow.shape[:2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<fii", 202021.25, width, height) + flow.astype("<f4").tobytes())
+    return path

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import webdataset
 
 from amd.config import Shard
 from amd.data.synthetic.clips import encode
@@ -46,3 +47,13 @@ def clip(folder: Path, name: str, frames: np.ndarray) -> dict:
     path = folder / f"{name}.mp4"
     encode(path, frames, 24.0)
     return row(path, len(frames), width=frames.shape[2], height=frames.shape[1], fps=24.0)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def samples(folder: Path, video_id: str) -> list[dict]:
+    """Of a video's shards, in order, as WebDataset reads them."""
+    urls = [{"url": str(path)} for path in sorted(folder.glob(f"{video_id}-*.tar"))]
+    return list(webdataset.tarfile_to_samples()(urls))

@@ -1,5 +1,6 @@
 """A project of its own for the tests of stages: small parameters in a folder, where the stages work."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,12 @@ def write_params(path: Path, *changes: dict[str, dict], base: str | None = None)
     with path.open("w") as file:
         yaml.dump(tree, file)
     return path
+
+
+def python(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """This interpreter on this repository's code, with more environment variables; what it said, however it ended."""
+    how = {"env": os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables, "capture_output": True, "text": True}
+    return subprocess.run([sys.executable, *words], check=False, timeout=300, **how)
 
 
 def change_params(path: Path, **sections: dict) -> None:

@@ -12,7 +12,7 @@ with PyAV, which reads the whole of what differs.
 
 import hashlib
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +23,7 @@ from amd.data.ingest import decoder_check
 from amd.data.ingest.decoder_check import Sample, agrees
 from amd.data.pairs import select as pairs
 from amd.data.pairs.select import THUMBNAIL, PairFilter, pair_change, thumbnail
+from amd.data.tables import MANIFEST
 from amd.data.video import animation, flaws, orientation, probe, pyav_frames
 from amd.data.video import decode as video
 from amd.data.video.decode import DecodeError, Source, read_frames
@@ -72,15 +73,7 @@ def examine(source: Source, limits: Limits) -> dict:
         return rejected(str(error).removeprefix(f"{source.path}/"))
     if not facts.has_video:
         return rejected("no readable video stream (sound only, or a damaged header)")
-    columns = {
-        "codec": facts.codec,
-        "width": facts.width,
-        "height": facts.height,
-        "rotation": facts.rotation,
-        "fps": facts.fps,
-        "frames_promised": facts.frames_promised,
-        "duration_s": facts.duration_s,
-    }
+    columns = {name: value for name, value in asdict(facts).items() if name in MANIFEST.names}
     if reason := _beyond(facts, limits):
         return columns | rejected(reason)
     found = _decode(source, facts, limits)
@@ -88,13 +81,8 @@ def examine(source: Source, limits: Limits) -> dict:
         found = _decode(replace(source, decoder="pyav"), facts, limits)
     if facts.duration_s is None and facts.fps:
         columns["duration_s"] = found.frames / facts.fps
-    return columns | {
-        "frames": found.frames,
-        "decoder": found.decoder,
-        "still_pairs": found.still_pairs,
-        "cuts": found.cuts,
-        **_verdict(source, facts, found, limits),
-    }
+    columns |= {name: getattr(found, name) for name in ("frames", "decoder", "still_pairs", "cuts")}
+    return columns | _verdict(source, facts, found, limits)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 from amd.data.tables import HELD_OUT
+from amd.runtime.errors import printable
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -35,7 +36,7 @@ def terminal_report(rows: list[dict], notes: Iterable[str] = ()) -> str:
     for section in _sections(rows):
         lines = _columns([section.heads, *section.rows])
         parts.append("\n".join([section.title, *(f"  {line}" for line in lines)]))
-    parts += ["\n".join(_printable(note) for note in notes)]
+    parts += ["\n".join(printable(note) for note in notes)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -99,28 +100,17 @@ def _distributions(accepted: list[dict]) -> _Section:
 
 def _accepted_table(accepted: list[dict]) -> _Section:
     heads = ("video", "size", "fps", "frames", "promised", "seconds", "still", "cuts", "decoder")
-    cells = [
-        (
-            row["video_id"],
-            f"{row['width']}x{row['height']}",
-            _number(row["fps"]),
-            row["frames"],
-            _number(row["frames_promised"]),
-            _number(row["duration_s"]),
-            row["still_pairs"],
-            row["cuts"],
-            row["decoder"],
-        )
-        for row in accepted
-    ]
+    cells = []
+    for row in accepted:
+        known = (row["video_id"], f"{row['width']}x{row['height']}", _number(row["fps"]), row["frames"])
+        promised = (_number(row["frames_promised"]), _number(row["duration_s"]))
+        cells.append((*known, *promised, row["still_pairs"], row["cuts"], row["decoder"]))
     return _Section("Accepted", heads, cells)
 
 
 def _counts(rows: list[dict], value: Callable[[dict], str]) -> str:
-    counts = Counter(value(row) for row in rows)
-    return ", ".join(
-        f"{name} ({count})" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    )
+    counts = sorted(Counter(value(row) for row in rows).items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} ({count})" for name, count in counts)
 
 
 def _table(heads: tuple, rows: Iterable[tuple]) -> str:
@@ -130,7 +120,7 @@ def _table(heads: tuple, rows: Iterable[tuple]) -> str:
 
 def _cell(value: object) -> str:
     """A value that cannot break the table: names come from strangers."""
-    text = _printable(value)
+    text = printable(str(value))
     for special in "\\|`*_<[":
         text = text.replace(special, f"\\{special}")
     return text
@@ -138,14 +128,9 @@ def _cell(value: object) -> str:
 
 def _columns(rows: list[tuple]) -> list[str]:
     """Rows of cells as lines of aligned columns."""
-    cells = [[_printable(cell) for cell in row] for row in rows]
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-
-
-def _printable(value: object) -> str:
-    """Text that cannot play tricks on a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
 
 
 def _number(value: float | None) -> str:

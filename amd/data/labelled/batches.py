@@ -32,9 +32,7 @@ def numbered_batches(make: Callable[[int], Batch], num_workers: int, start: int)
         sampler=count(start),
         batch_size=None,  # batches are made whole
         num_workers=num_workers,
-        multiprocessing_context=get_context("forkserver")
-        if num_workers
-        else None,  # no fork amid the training's threads
+        multiprocessing_context=get_context("forkserver") if num_workers else None,  # no fork amid other threads
         worker_init_fn=_single_threaded,
         generator=torch.Generator(),  # leaves torch's own random state alone
     )

@@ -102,12 +102,7 @@ def quadruped(rng: np.random.Generator) -> Shape:
     tail = Part((-0.9 * long, -0.2), (-0.3, 0), (0.36, 0.12), angle=0.4, swing=0.4, shade=0.85)
     legs = [
         Part((at * long, 0.35 * deep), (0, leg), (stout, leg), swing=gait, phase=phase, shade=shade)
-        for at, phase, shade in [
-            (-0.65, 0, 1),
-            (-0.45, np.pi, 0.7),
-            (0.6, np.pi / 2, 1),
-            (0.4, -np.pi / 2, 0.7),
-        ]
+        for at, phase, shade in [(-0.65, 0, 1), (-0.45, np.pi, 0.7), (0.6, np.pi / 2, 1), (0.4, -np.pi / 2, 0.7)]
     ]
     eye = Part(head.joint, (0.24, -0.08), (0.06, 0.06), angle=0.25, swing=0.15, phase=1, shade=0.15)
     return Shape((trunk, neck, head, tail, *legs), rng.uniform(0.3, 0.6), (eye,))
@@ -119,15 +114,8 @@ def car(rng: np.random.Generator) -> Shape:
     body = Part((0, 0), axes=(long, high), exponent=4.0)
     cabin = Part((rng.uniform(-0.25, 0.1), -high), axes=(0.6 * long, 0.36), exponent=3.0, shade=0.75)
     wheels = [Part((at * long, high), axes=(0.27, 0.27), shade=0.45) for at in (-0.58, 0.58)]
-    panes = [
-        Part(
-            (cabin.joint[0] + side * 0.27 * long, -high - 0.06),
-            axes=(0.21 * long, 0.18),
-            exponent=3.0,
-            shade=0.3,
-        )
-        for side in (-1, 1)
-    ]
+    joints = [(cabin.joint[0] + side * 0.27 * long, -high - 0.06) for side in (-1, 1)]
+    panes = [Part(joint, axes=(0.21 * long, 0.18), exponent=3.0, shade=0.3) for joint in joints]
     return Shape((body, cabin, *wheels), 0.3, (*panes, *_hubs(wheels)))
 
 
@@ -159,15 +147,7 @@ def biped(rng: np.random.Generator) -> Shape:
         for phase, shade in [(0, 0.9), (np.pi, 0.65)]
     ]
     arms = [
-        Part(
-            (side * wide * 0.6, -0.55),
-            (0, 0.35),
-            (0.17, 0.45),
-            angle=-0.3 * side,
-            swing=0.4,
-            phase=phase,
-            shade=0.95,
-        )
+        Part((side * wide * 0.6, -0.55), (0, 0.35), (0.17, 0.45), angle=-0.3 * side, swing=0.4, phase=phase, shade=0.95)
         for side, phase in [(-1, np.pi), (1, 0)]
     ]
     return Shape((torso, head, *legs, *arms), rng.uniform(0.3, 0.5))

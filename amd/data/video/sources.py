@@ -22,7 +22,7 @@ from pathlib import Path
 from amd.data.video import animation
 from amd.data.video.animation import is_animated
 from amd.data.video.decode import Source
-from amd.runtime.errors import UserError
+from amd.runtime.errors import UserError, printable
 from amd.runtime.files import read_json
 
 VIDEO_SUFFIXES = frozenset({
@@ -242,8 +242,7 @@ def _count(names: list[str], noun: str) -> str:
 
 def _named(names: list[str]) -> str:
     """The first of some names, which come from strangers, and how many more there are."""
-    shown = ", ".join("".join(letter if letter.isprintable() else "?" for letter in name) for name in names[:NAMED])
-    return shown + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+    return ", ".join(map(printable, names[:NAMED])) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
 
 
 def _say(note: str) -> None:

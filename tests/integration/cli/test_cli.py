@@ -19,7 +19,7 @@ from checkpoints import save_amd
 from clips import encode
 from layouts import write_davis
 from PIL import Image
-from projects import REPOSITORY
+from projects import REPOSITORY, python
 
 import amd
 from amd.cli import main
@@ -71,7 +71,7 @@ def test_help_is_the_manual_and_loads_nothing_heavy() -> None:
             f"try: main({arguments})\n"
             f"except SystemExit: print(*[name for name in {heavy} if name in sys.modules])"
         )
-        output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        output = python("-c", code).stdout
         assert output.splitlines()[-1] == ""
         if arguments == ["--help"]:
             for command in ("segment", "score", "doctor", "import", "models", "profile", "examples"):
@@ -104,9 +104,8 @@ def test_a_commands_function_takes_the_arguments_that_are_declared(command: Comm
 
 
 def test_completion_knows_commands_options_and_files(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "amd.cli", "--print-completion", "bash"]
     script = tmp_path / "completion.bash"
-    script.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    script.write_text(python("-m", "amd.cli", "--print-completion", "bash").stdout)
     (tmp_path / "clip.mp4").touch()
 
     def completed(*words: str) -> set[str]:

@@ -15,8 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import webdataset
-from moving_scenes import EVERY_PAIR, FRAMES, HEIGHT, WIDTH, clip, scene, texture
+from moving_scenes import EVERY_PAIR, FRAMES, HEIGHT, WIDTH, clip, content, samples, scene, texture
 
 from amd.data.pairs.evidence import EvidenceJudge, pair_quality
 from amd.data.pairs.read import PairReader, evidence_chances, positions
@@ -46,15 +45,6 @@ def sharded(rows, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
     write_shards(rows, folder, SHARD, MotionSource())
     return folder
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def samples(folder: Path, video_id: str) -> list[dict]:
-    urls = [{"url": str(path)} for path in sorted(folder.glob(f"{video_id}-*.tar"))]
-    return list(webdataset.tarfile_to_samples()(urls))
 
 
 def grey(png: bytes) -> np.ndarray:

@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-import webdataset
 from clips import encode as encode_numbered
 from clips import with_blank_samples
-from moving_scenes import EVERY_PAIR, clip, row
+from moving_scenes import EVERY_PAIR, clip, content, row, samples
 
 from amd.data.pairs.select import thumbnail
 from amd.data.pairs.write import write_shards
@@ -55,18 +54,9 @@ def sharded(rows, tmp_path_factory) -> Path:
     return folder
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def identity(folder: Path) -> dict[str, tuple[int, int]]:
     """Inode and time of every shard: they change when a file is written again, even with the same bytes."""
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("*.tar")}
-
-
-def samples(folder: Path, video_id: str) -> list[dict]:
-    urls = [{"url": str(path)} for path in sorted(folder.glob(f"{video_id}-*.tar"))]
-    return list(webdataset.tarfile_to_samples()(urls))
 
 
 def frame_pairs(folder: Path, video_id: str) -> list[list[int]]:

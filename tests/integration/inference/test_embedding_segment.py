@@ -1,7 +1,6 @@
 """`amd segment --method transfer`: masks as the method makes them, flow from anywhere, and what is refused."""
 
 import json
-import struct
 from itertools import count
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import save_amd
+from clips import write_flo
 from commands import refused
 from PIL import Image
 
@@ -117,11 +117,6 @@ def test_one_image_and_a_folder_are_inputs_too(folder, tmp_path):
     assert not any("no motion" in warning for warning in rows[3]["warnings"])
     assert len(list(tmp_path.glob("*/overlay.png"))) == 1
     assert len(list(tmp_path.glob("*/overlay.mp4"))) == 1
-
-
-def write_flo(path: Path, flow: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(struct.pack("<fii", 202021.25, flow.shape[1], flow.shape[0]) + flow.astype("<f4").tobytes())
 
 
 def test_flow_comes_from_files_and_a_change_of_them_is_seen(folder, tmp_path):

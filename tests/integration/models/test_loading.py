@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import amd
-from amd.cli import main
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
 from amd.models.loading import open_model
@@ -62,15 +61,6 @@ def test_the_reference_is_imported_in_every_layout(layout: str, reference_state:
     assert contents(ours) == contents(reference_state)  # every tensor arrived, none twice
     assert torch.equal(ours["appearance.classifier.weight"], reference_state["decode_head2.conv_seg.weight"])
     assert torch.equal(ours["appearance.backbone.conv1.weight"], reference_state["backbone2.conv1.weight"])
-
-
-def test_the_command_imports_and_says_what(
-    reference_state: dict, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    path = saved({"state_dict": reference_state}, tmp_path / "ref.pth")
-    main(["import", str(path), "--out", str(tmp_path / "new" / "ref.safetensors")])
-    assert "resnet50, 5 segments, no object segment yet" in capsys.readouterr().out
-    assert open_model(str(tmp_path / "new" / "ref.safetensors"))[1].short_edge == 392
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from adapt_project import REPOSITORY
+from projects import REPOSITORY, python
 from waiting import ended, wait_for
 
 from amd.runtime.processes import Programs, program_group
@@ -73,6 +73,4 @@ for each in busy:
 
 
 def test_cores_that_others_keep_busy_are_not_free() -> None:
-    done = subprocess.run([sys.executable, "-c", LOADED], env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-                          capture_output=True, text=True, check=True)  # fmt: skip
-    assert done.stdout == "1\n"
+    assert python("-c", LOADED).stdout == "1\n"

@@ -137,7 +137,7 @@ def test_artifacts_lie_beside_the_database_wherever_it_is_used(
     (tmp_path / "metrics/a.json").write_text("{}")
     with stage_run("report", {}) as run:
         run.picture(picture, "pictures/first.png")
-        run.artifact(tmp_path / "metrics", "metrics")
+        run.artifact(tmp_path / "metrics", folder="metrics")
         run.artifact(tmp_path / "metrics/a.json")
     kept = store / "mlartifacts" / run.id / "artifacts"
     assert {str(path.relative_to(kept)) for path in kept.rglob("*.*")} == {

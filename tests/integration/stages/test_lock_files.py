@@ -3,17 +3,15 @@
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
-from projects import REPOSITORY, init_dvc
+from projects import init_dvc, python
 
 from stages.lock_files import keep_lock_files, lock_files, mend
 from stages.project import open_project
 
-DVC = (sys.executable, "-m", "dvc")
 STAGES = """stages:
   first:
     cmd: echo 1 > first.txt
@@ -44,7 +42,6 @@ LOCK_FILE = "import dvc.utils.serialize._yaml; dvc.utils.serialize._yaml._dump"
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DVC project of two stages as the current folder, its first one done."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     init_dvc(STAGES)
     assert repro("first").returncode == 0
     return tmp_path
@@ -56,13 +53,12 @@ def mended() -> list[str]:
 
 
 def repro(*targets: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*DVC, "repro", *targets], capture_output=True, text=True, check=False)
+    return python("-m", "dvc", "repro", *targets)
 
 
 def kill_amid(patch: str, text: str) -> None:
     imports, name = patch.split("; ")
-    program = f"{imports}\n{DYING.format(patch=name)}"
-    killed = subprocess.run([sys.executable, "-c", program, text], capture_output=True, text=True, check=False)
+    killed = python("-c", f"{imports}\n{DYING.format(patch=name)}", text)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
 
@@ -72,7 +68,7 @@ def test_torn_register_is_removed(project: Path, text: str) -> None:
     refused = repro()
     assert refused.returncode == 255
     assert "RWLock-file" in refused.stderr
-    done = subprocess.run([sys.executable, "-m", "stages.prepare"], capture_output=True, text=True, check=False)
+    done = python("-m", "stages.prepare")
     assert (done.returncode, done.stdout) == (0, ".dvc/tmp/rwlock was half-written; removed\n")
     assert repro().returncode == 0
     assert Path("last.txt").read_text() == "1\n"

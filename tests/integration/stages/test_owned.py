@@ -1,20 +1,17 @@
 """Whose files lie where DVC keeps outputs, in real DVC projects: the pipeline's own, foreign ones, changed ones."""
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from projects import REPOSITORY, init_dvc
+from projects import init_dvc, python
 
 from amd.runtime.errors import UserError
 from stages.owned import AT_WORK, at_work, require_owned
 from stages.prepare import prepare
 from stages.project import open_project
 
-DVC = (sys.executable, "-m", "dvc")
 MAKE = "mkdir -p data/clips && echo a > data/clips/a && echo b > data/clips/b"
 COUNT = "ls data/clips > models.txt"
 MONTH_S = 30 * 86400
@@ -34,15 +31,10 @@ STAGES = f"""stages:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DVC project of two stages, which have run, as the current folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     init_dvc(STAGES)
     Path("params.yaml").write_text("value: 1\n")
-    subprocess.run([*DVC, "repro", "-q"], check=True)
+    assert python("-m", "dvc", "repro").returncode == 0
     return tmp_path
-
-
-def program(module: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, check=False)
 
 
 def test_what_the_pipeline_made_is_its_own_and_all_else_is_refused_by_name(project: Path) -> None:
@@ -53,11 +45,11 @@ def test_what_the_pipeline_made_is_its_own_and_all_else_is_refused_by_name(proje
     Path("data/mine.txt").write_text("beside an output, where DVC does nothing")
     with pytest.raises(UserError, match=r"^data/clips/holiday/film.mp4, data/clips/link: not made by the pipeline"):
         prepare()
-    refused = program("stages.prepare")
+    refused = python("-m", "stages.prepare")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.count("\n") == 1
 
-    cleaned = program("stages.clean")
+    cleaned = python("-m", "stages.clean")
     assert cleaned.returncode == 0, cleaned.stderr
     assert [line.partition(":")[0] for line in cleaned.stdout.splitlines()] == [
         "data/clips/holiday/film.mp4",
@@ -76,14 +68,14 @@ def test_a_file_that_was_changed_is_set_aside_and_made_anew(project: Path) -> No
     told = prepare()
     assert [line.partition(" ")[0] for line in told] == ["data/clips/a", "models.txt"]
     assert sorted(path.read_text() for path in Path("set-aside").rglob("*") if path.is_file()) == ["mine", "mine too"]
-    subprocess.run([*DVC, "repro", "-q"], check=True)
+    assert python("-m", "dvc", "repro").returncode == 0
     assert (Path("data/clips/a").read_text(), prepare()) == ("a\n", [])
 
 
 def test_outputs_of_another_commit_are_known_from_the_cache(project: Path) -> None:
     lock = Path("dvc.lock").read_text()
     Path("dvc.yaml").write_text(STAGES.replace("echo b > data/clips/b", "echo c > data/clips/c"))
-    subprocess.run([*DVC, "repro", "-q"], check=True)
+    assert python("-m", "dvc", "repro").returncode == 0
     Path("dvc.yaml").write_text(STAGES)
     Path("dvc.lock").write_text(lock)  # as `git checkout` does; data/clips has c, which this lock does not list
     assert prepare() == []

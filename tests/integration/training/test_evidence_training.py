@@ -9,7 +9,8 @@ from moving_scenes import clip, scene
 from projects import write_params
 from trainings import kill, run
 
-from amd.config import Objective, load_params
+from amd.config import load_params
+from amd.config.pipeline import Objective
 from amd.config.profiles import profile_text
 from amd.data.pairs.read import Batch, to_float
 from amd.data.pairs.write import write_shards

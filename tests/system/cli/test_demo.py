@@ -20,6 +20,8 @@ import pytest
 from PIL import Image
 from projects import REPOSITORY
 
+from amd.evaluation.metrics import jaccard
+
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt install chromium)")
@@ -112,10 +114,6 @@ def masks(archive: bytes) -> np.ndarray:
         return np.stack([np.array(Image.open(files.open(name))) for name in sorted(files.namelist())])
 
 
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    return (a & b).sum() / (a | b).sum()
-
-
 @needs_chromium
 def test_a_clip_is_dropped_watched_played_moved_and_taken_away(page: Any, demo: Demo, tmp_path: Path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
@@ -141,7 +139,7 @@ def test_a_clip_is_dropped_watched_played_moved_and_taken_away(page: Any, demo: 
     written = masks(archive)
     assert (name, written.shape) == ("clip-masks.zip", (FRAMES, *SIZE[::-1]))
     number = int(moment * FRAMES)
-    assert max(overlap(own, mask > 0) for mask in written[number - 1 : number + 2]) > 0.9
+    assert max(jaccard(own, mask > 0) for mask in written[number - 1 : number + 2]) > 0.9
 
     page.locator(".threshold input").fill("0.2")
     wider, _ = drawn(page)

@@ -43,14 +43,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, info = open_model(root / "models/amd.safetensors")
     folders = {name: root / "predictions" / name for name in ("image", "adapted")}
     shown = [picture_sequence(item, folders, "adapted", model, info) for item in davis2016(root / "heldout")]
+    lineage = {"git.commit": "0123456789abcdef" * 2, "params.sha256": "f" * 64, "date": "today", "dvc.data": "a" * 32}
     findings = Findings(
         params=load_params(REPOSITORY / "params.yaml"),
-        lineage={
-            "git.commit": "0123456789abcdef" * 2,
-            "params.sha256": "f" * 64,
-            "date": "today",
-            "dvc.data": "a" * 32,
-        },
+        lineage=lineage,
         manifest=read_table(root / "data/manifest.parquet", MANIFEST),
         pretrain=read_json(root / "metrics/pretrain.json"),
         objectness=read_json(root / "metrics/objectness.json"),

@@ -332,12 +332,7 @@ def test_second_clone_computes_nothing(project, tmp_path):
         assert_nothing_to_compute(project, clone_through(project, tmp_path, str(tmp_path / "remote"), {}, {}))
         return
     with seaweed(tmp_path / "s3") as s3:
-        clone = clone_through(
-            project,
-            tmp_path,
-            "s3://amd/dvc",
-            {"endpointurl": s3.url},
-            s3.environment | {"no_proxy": "127.0.0.1"},  # DVC itself knows nothing of local servers
-        )
+        keys = s3.environment | {"no_proxy": "127.0.0.1"}  # DVC itself knows nothing of local servers
+        clone = clone_through(project, tmp_path, "s3://amd/dvc", {"endpointurl": s3.url}, keys)
         assert s3.objects("dvc/files/md5/")
         assert_nothing_to_compute(project, clone)

@@ -11,6 +11,7 @@ from PIL import Image
 from amd.config import Corpus
 from amd.data.synthetic import drawing, scenes, shapes
 from amd.data.synthetic.clips import clip_seed, encode, make_corpus, render_clip
+from amd.evaluation.metrics import jaccard
 from amd.runtime.files import sha256
 
 STYLES = {"train": scenes.TRAIN, "heldout": scenes.HELDOUT}
@@ -34,10 +35,6 @@ def planned(index: int, style: scenes.Style, frames: int) -> scenes.Plan:
     """The plan that render_clip draws for a clip, from the same stream."""
     motion, _ = np.random.default_rng([clip_seed(0, style, index), style.key]).spawn(2)
     return scenes.plan(motion, frames, 144, 256, style)
-
-
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    return (one & other).sum() / (one | other).sum()
 
 
 def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -111,8 +108,8 @@ def test_pixels_and_masks_move_as_planned(name):
                 motion = between(plan.pose(thing, t), plan.pose(thing, t + 1))
                 before, after = labels[t] == number, labels[t + 1] == number
                 moved = warp(before.astype(np.float32), motion) > 0.5
-                followed = overlap(moved, after)
-                carried = overlap(warp(before.astype(np.float32), camera) > 0.5, after)
+                followed = jaccard(moved, after)
+                carried = jaccard(warp(before.astype(np.float32), camera) > 0.5, after)
                 assert followed > carried + 0.02  # it moves with its pose, not with the scenery
                 overlaps.append(followed)
                 inner = cv2.erode(after.astype(np.uint8), np.ones((5, 5))) > 0

@@ -24,18 +24,8 @@ from amd.training.objectness import choices, choose_object, segment_statistics
 
 
 def row(segment: int, motion=1.0, area=0.2, entropy=0.5, error=0.1, x=0.1, y=0.1) -> dict[str, float]:
-    return {
-        "segment": segment,
-        "motion": motion,
-        "area": area,
-        "entropy": entropy,
-        "reconstruction_error": error,
-        "centre_x": x,
-        "centre_y": y,
-        "centre_deviation": 0.05,
-        "spread": 0.2,
-        "frames": 8,
-    }
+    found = {"segment": segment, "motion": motion, "area": area, "entropy": entropy, "reconstruction_error": error}
+    return found | {"centre_x": x, "centre_y": y, "centre_deviation": 0.05, "spread": 0.2, "frames": 8}
 
 
 def test_every_criterion_takes_its_own():

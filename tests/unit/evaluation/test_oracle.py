@@ -4,18 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from squares import HEIGHT, WIDTH, moving_squares, predict_segments
+from squares import HEIGHT, WIDTH, predict_segments
 
 from amd.data.benchmarks.davis import Sequence
 from amd.data.benchmarks.predictions import prediction_path, read_segments
 from amd.data.images import read_mask, write_labels, write_mask
 from amd.evaluation.vos import oracle_segment, score_masks
 from amd.runtime.errors import UserError
-
-
-@pytest.fixture
-def sequences(tmp_path: Path) -> list[Sequence]:
-    return moving_squares(tmp_path / "davis")
 
 
 def test_the_oracle_weighs_sequences_alike(sequences: list[Sequence], tmp_path: Path):

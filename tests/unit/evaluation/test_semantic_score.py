@@ -13,7 +13,8 @@ from voc import labels_of, write_image, write_voc
 from amd.cli import main
 from amd.data.benchmarks.image_sets import voc2012
 from amd.data.images import write_labels
-from amd.evaluation.semantic import class_ious, confusion, saved_labels, score_semantic
+from amd.evaluation.metrics import class_ious, confusion
+from amd.evaluation.semantic import saved_labels, score_semantic
 from amd.evaluation.semantic_figure import draw_labels, palette
 from amd.runtime.errors import UserError
 

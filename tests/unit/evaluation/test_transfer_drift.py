@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amd.evaluation.embedding_drift import POINTS, STEPS, Sides, annotated_points, drift_of, relative_curves
+from amd.evaluation.metrics import mean_over
 from amd.evaluation.published import PUBLISHED
-from amd.evaluation.transfer import EXPERIMENTS, format_report, mean_over
+from amd.evaluation.transfer import EXPERIMENTS, format_report
 
 
 def column(*values: float) -> np.ndarray:

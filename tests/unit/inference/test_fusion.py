@@ -19,13 +19,8 @@ from amd.motion.evidence import motion_evidence
 from amd.motion.inputs import channels
 
 PLAIN = Fused(crf=None, short_edge=24)
-QUICK = Fused(
-    frames=8,
-    short_edge=24,
-    crf=None,
-    iterations=60,
-    fit=FIT.model_copy(update={"batch_size": 2, "short_edge": 24, "precision": "float32", "threads": 1}),
-)
+FEW = {"batch_size": 2, "short_edge": 24, "precision": "float32", "threads": 1}
+QUICK = Fused(frames=8, short_edge=24, crf=None, iterations=60, fit=FIT.model_copy(update=FEW))
 
 
 def picture(number: int, height: int = 48, width: int = 72) -> tuple[np.ndarray, np.ndarray]:

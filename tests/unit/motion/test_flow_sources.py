@@ -1,14 +1,13 @@
 """Optical flow behind one function: motions that are known, files of others, networks, and what is refused."""
 
 import struct
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from clips import write_flo
+from projects import python
 
 from amd.data.images import read_image
 from amd.models.amd import AMD, Architecture
@@ -29,14 +28,6 @@ def textured(shift: tuple[int, int] = (0, 0)) -> np.ndarray:
 
 def inner(flow: np.ndarray) -> np.ndarray:
     return flow[16:-16, 16:-16].reshape(-1, 2)
-
-
-def write_flo(path: Path, flow: np.ndarray) -> Path:
-    """As Middlebury describes the format, by hand."""
-    height, width = flow.shape[:2]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(struct.pack("<fii", 202021.25, width, height) + flow.astype("<f4").tobytes())
-    return path
 
 
 def random_flow(seed: int) -> np.ndarray:
@@ -87,7 +78,7 @@ def test_small_frames_do_not_end_the_process(size: tuple[int, int]):
         f"a = np.random.default_rng(0).integers(0, 256, ({size[0]}, {size[1]}, 3), np.uint8); "
         "print(inverse_search(a, np.roll(a, 1, 1)).shape)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = python("-c", code)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == str((*size, 2))
 

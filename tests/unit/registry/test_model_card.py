@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from registering import PARAMS, make_checkpoint, put, scores
 
 from amd.data.tables import MANIFEST, write_table
@@ -11,11 +10,6 @@ from amd.registry.gates import Evidence
 from amd.registry.model_card import DataFacts, data_facts, model_card
 from amd.runtime.files import sha256
 from amd.runtime.tracking import connect
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("models") / "amd.safetensors", seed=0)
 
 
 def evidence(image: float, adapted: float) -> Evidence:

@@ -1,7 +1,6 @@
 """Freed memory that stays: a program that asks for the same blocks again and again faults no pages for them."""
 
-import subprocess
-import sys
+from projects import python
 
 PROGRAM = """
 import platform, resource, sys
@@ -19,8 +18,7 @@ print(faults() - before, done, platform.libc_ver()[0] or "none")
 
 
 def page_faults(how: str) -> tuple[int, str, str]:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True)
-    faults, kept, library = done.stdout.split()
+    faults, kept, library = python("-c", PROGRAM, how).stdout.split()
     return int(faults), kept, library
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from amd.config import Adapt, Model, Objective
 from amd.config.fused import APPEARANCE, FIT
+from amd.config.pipeline import Adapt, Model, Objective
 from amd.models.amd import AMD, Architecture
 from amd.models.warp import warp
 from amd.runtime.errors import UserError

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from amd.config import Objective
+from amd.config.pipeline import Objective
 from amd.models.amd import AMD, Architecture
 from amd.training.losses import view_synthesis_loss
 from amd.training.objective import (

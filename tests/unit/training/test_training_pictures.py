@@ -1,5 +1,6 @@
 """Watching a pretraining: what reaches MLflow, what the pictures show, and that training does not notice."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,16 +120,8 @@ def test_without_flow_the_second_frame_is_the_prediction(model: AMD, batch: Batc
     sheet = training_picture(stand_still(model), few)
     assert sheet.shape[0] == HEADING + 2 * (SIZE + MARGIN) + MARGIN
     second = few.second.permute(0, 3, 1, 2).float()
-    wanted = (
-        F.interpolate(
-            F.interpolate(second, (64, 64), mode="bilinear", align_corners=True),
-            (SIZE, SIZE),
-            mode="bilinear",
-            align_corners=True,
-        )
-        .permute(0, 2, 3, 1)
-        .numpy()
-    )
+    resized = partial(F.interpolate, mode="bilinear", align_corners=True)
+    wanted = resized(resized(second, (64, 64)), (SIZE, SIZE)).permute(0, 2, 3, 1).numpy()
     for row in range(2):
         assert (tile(sheet, row, "flow") == 255).all()
         assert (tile(sheet, row, "visible") == 255).all()
