@@ -17,7 +17,7 @@ from service_runs import Services, prefect_client, run_deployment, running_servi
 
 from amd.config.profiles import profile_text
 from amd.data.synthetic.clips import encode
-from amd.data.tables import EVIDENCE, MANIFEST, read_table
+from amd.data.tables import EVIDENCE, HELD_OUT, MANIFEST, read_table
 from amd.data.video.decode import Source, read_frames
 from amd.inference.moving import PHOTOS
 from amd.models.loading import open_model
@@ -116,7 +116,7 @@ def test_new_videos_lead_to_a_model_that_began_with_the_champion_and_is_judged_w
     parameters = Path("params.yaml").read_text()
     assert decisions(live) == ["new pairs; trained on from models:/amd/1", "no new pairs; the training stands"]
     rows = read_table("data/manifest.parquet", MANIFEST)
-    aside = [row["video_id"] for row in rows if row["status"] == "held_out"]
+    aside = [row["video_id"] for row in rows if row["status"] == HELD_OUT]
     assert (len(rows), len(aside)) == (6, 2)
     seen = {row["video_id"] for row in read_table("data/shards/evidence.parquet", EVIDENCE)}
     assert seen == {row["video_id"] for row in rows} - set(aside)
