@@ -46,7 +46,7 @@ def state(folder: Path) -> dict[Path, tuple[int, bytes]]:
 def test_it_ends_with_a_model_and_does_nothing_twice(folder, monkeypatch):
     out = folder / "out"
     _, info = open_model(out / "models/amd.safetensors")
-    assert (info.object_segment, info.short_edge) == (1, 160)
+    assert (info.object_segment, info.short_edge) == (1, 200)
     rows = read_table(out / "data/manifest.parquet", MANIFEST)
     assert info.lineage["videos"] == sorted(row["video_id"] for row in rows)
     assert len(read_table(out / "data/shards/evidence.parquet", EVIDENCE)) == 2
