@@ -31,7 +31,7 @@ A page in the browser: drop videos and images into it, see masks play beside the
 what `amd segment --export` writes. One is worked on at a time, the others wait.
 
 The page is on 127.0.0.1 alone. Sizes are limited as in the inbox (./params.yaml, else the defaults). What was dropped
-and made is deleted when the page ends, with Ctrl-C. Images need a model of single images (--model).
+and made is deleted when the page ends, with Ctrl-C.
 """
 
 # Every option goes by its name (`dest`) to the parameter of that name of segment_inputs.

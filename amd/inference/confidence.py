@@ -1,13 +1,13 @@
 """Whether there is an object to show: in a video as a whole, and in one frame of it.
 
-Input: opinions on the frames, the first of them the evidence's, the second, where there is one, the appearance's.
+Input: opinions on the frames: of motion, alone or with a model of single images; and of a fitted appearance, if any.
 Output: a Confident, which says why where it is not sure. Three measures, each from 0 to 1:
 
 - area: the share of the frame that is masked. What fills most of it is the scene: the camera's motion was misjudged.
-- decided: how far evidence is from a half where it says that something moves. Of noise and of a still scene before a
-  moving camera it says "perhaps"; of objects it says "surely".
-- agreement: the overlap of evidence and appearance. Where motion is mistaken it comes and goes on things that look like
-  the rest of the scene, and appearance cannot learn it.
+- decided: how far the first opinion is from a half where it says object. Of noise and of a still scene before a moving
+  camera it says "perhaps"; of objects it says "surely".
+- agreement: the overlap of both. Where motion is mistaken it comes and goes on things that look like the rest of the
+  scene, and an appearance that was fitted to it cannot learn it.
 """
 
 from collections.abc import Iterable

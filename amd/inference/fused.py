@@ -22,7 +22,6 @@ from amd.inference.fusion import THRESHOLD, Opinion, both, fuse, resized, small_
 from amd.inference.per_image import PerImage
 from amd.inference.spool import Spool
 from amd.models.amd import AMD, Architecture
-from amd.models.precision import fastest_precision
 from amd.runtime.ahead import map_ahead
 from amd.training.adaptation import Steps, adapt
 from amd.training.draws import Clip
@@ -160,13 +159,14 @@ def flow_video(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.nd
 
 def fit_appearance(
     model: AMD, segment: int, sample: Sample, moves: Maps, settings: Adapt, steps: Steps = range
-) -> "Appearance":
+) -> PerImage:
     """A copy of `model` whose `segment` is what moves in a sample of frames."""
     images = torch.from_numpy(np.stack(list(sample.images.values()))).permute(0, 3, 1, 2)
     size = (images.shape[2], images.shape[3])
     evidence = torch.from_numpy(np.stack([resized(moves[number], size) for number in sample.images]))
     clip = Clip(images, torch.empty(0, 2, dtype=torch.int64), evidence.half())
-    return Appearance(adapt(model, clip, settings, segment, steps=steps), segment, settings)
+    adapted = adapt(model, clip, settings, segment, steps=steps)
+    return PerImage(adapted, segment, settings.short_edge or min(size))
 
 
 def from_scratch(settings: Fused) -> AMD:
@@ -177,30 +177,10 @@ def from_scratch(settings: Fused) -> AMD:
 
 
 @dataclass(frozen=True)
-class Appearance:
-    """A fitted AMD."""
-
-    model: AMD
-    segment: int
-    settings: Adapt
-
-    @torch.no_grad()
-    def probability(self, image: np.ndarray) -> np.ndarray:
-        """The object's probability float32 h,w of a frame uint8 H,W,3, at the size of the fit."""
-        device = next(self.model.parameters()).device
-        size = small_size(image.shape, self.settings.short_edge or min(image.shape[:2]))
-        pixels = torch.from_numpy(resized(image, size)).to(device).permute(2, 0, 1)[None].float() / 255
-        precision = fastest_precision(self.settings.precision, device)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            masks = self.model.segment(pixels)
-        return resized(masks[0, self.segment].float().cpu().numpy(), size)
-
-
-@dataclass(frozen=True)
 class Opinions:
     """Who says what of a frame."""
 
-    appearance: Appearance | None = None
+    appearance: PerImage | None = None
     share: float = 0.0  # of the appearance
 
     def of(self, image: np.ndarray, evidence: np.ndarray) -> list[Opinion]:

@@ -35,6 +35,7 @@ from amd.runtime.processes import free_threads, limit_threads
 
 SUMMARY = "summary.json"
 UNSURE = 0.2  # mean confidence of shown frames; real clips below it had masks that come and go, or that are wrong
+OFTEN = 0.25  # of the frames without a mask: more are said
 NAMED_FAILURES = 3  # in the last line; the summary has all
 
 
@@ -226,6 +227,7 @@ class _Tally:
     height: int = 0
     area: float = 0.0  # summed over frames
     confidence: float = 0.0
+    empty: int = 0  # frames without a mask that are not refused
     refused: dict[str, int] = field(default_factory=dict)  # frames by the reason
 
     def add(self, frame: MaskedFrame) -> None:
@@ -236,6 +238,8 @@ class _Tally:
         self.confidence += frame.confidence
         if frame.reason:
             self.refused[frame.reason] = self.refused.get(frame.reason, 0) + 1
+        elif not frame.mask.any():
+            self.empty += 1
 
     def columns(self) -> dict[str, Any]:
         """The row's columns."""
@@ -251,11 +255,13 @@ class _Tally:
         """Why masks are empty, a line per reason; and that those which are not should be looked at first."""
         if not self.refused and self.area == 0:
             return ["no pixel of any frame belongs to the object"]
-        shown = self.frames - sum(self.refused.values())
-        if shown == 0 or self.confidence / shown >= UNSURE:
-            return self._refusals()
-        unsure = f"not sure of the object ({self.confidence / shown:.2f}); look at the masks before you use them"
-        return [*self._refusals(), unsure]
+        lines, shown = self._refusals(), self.frames - sum(self.refused.values())
+        if shown and self.confidence / shown < UNSURE:
+            sure = f"{self.confidence / shown:.2f}"
+            lines.append(f"not sure of the object ({sure}); look at the masks before you use them")
+        if self.empty > OFTEN * self.frames:
+            lines.append(f"no object is seen in {self.empty} of {self.frames} frames")
+        return lines
 
     def _refusals(self) -> list[str]:
         whole = {reason for reason, count in self.refused.items() if count == self.frames}

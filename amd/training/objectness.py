@@ -39,8 +39,15 @@ def segment_statistics(model: AMD, pairs: Iterable[tuple[Tensor, Tensor]]) -> li
             sums[name] = sums.get(name, 0) + values.double()
     frames = sums.pop("frames")
     area = sums["area"].clamp(min=VANISHED)
-    names = ("motion", "area", "entropy", "reconstruction_error", "centre_x", "centre_y", "spread")
-    means = {name: sums[name] / (frames if name in ("area", "entropy") else area) for name in names}
+    means = {
+        "motion": sums["motion"] / area,
+        "area": sums["area"] / frames,
+        "entropy": sums["entropy"] / frames,
+        "reconstruction_error": sums["reconstruction_error"] / area,
+        "centre_x": sums["centre_x"] / area,
+        "centre_y": sums["centre_y"] / area,
+        "spread": sums["spread"] / area,
+    }
     squares = sums["centre_square"] / area - means["centre_x"] ** 2 - means["centre_y"] ** 2
     means["centre_deviation"] = squares.clamp(min=0).sqrt()
     columns = {name: values.tolist() for name, values in means.items()}

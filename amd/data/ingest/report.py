@@ -100,11 +100,20 @@ def _distributions(accepted: list[dict]) -> _Section:
 
 def _accepted_table(accepted: list[dict]) -> _Section:
     heads = ("video", "size", "fps", "frames", "promised", "seconds", "still", "cuts", "decoder")
-    cells = []
-    for row in accepted:
-        known = (row["video_id"], f"{row['width']}x{row['height']}", _number(row["fps"]), row["frames"])
-        promised = (_number(row["frames_promised"]), _number(row["duration_s"]))
-        cells.append((*known, *promised, row["still_pairs"], row["cuts"], row["decoder"]))
+    cells = [
+        (
+            row["video_id"],
+            f"{row['width']}x{row['height']}",
+            _number(row["fps"]),
+            row["frames"],
+            _number(row["frames_promised"]),
+            _number(row["duration_s"]),
+            row["still_pairs"],
+            row["cuts"],
+            row["decoder"],
+        )
+        for row in accepted
+    ]
     return _Section("Accepted", heads, cells)
 
 

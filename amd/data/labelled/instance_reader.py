@@ -80,10 +80,13 @@ class InstanceReader:
         first = (number * self.world_size + self.rank) * self.batch_size
         crops, points = zip(*(self._sample(place) for place in range(first, first + self.batch_size)), strict=True)
         owners = [owners_at(crop.instances, rows) for crop, rows in zip(crops, points, strict=True)]
-        stacked = lambda arrays: torch.from_numpy(np.stack(arrays))
-        images, classes = stacked([crop.image for crop in crops]), stacked([crop.classes for crop in crops])
-        exact = torch.tensor([crop.exact for crop in crops])
-        return InstanceBatch(images, classes, stacked(points), stacked(owners), exact)
+        return InstanceBatch(
+            images=torch.from_numpy(np.stack([crop.image for crop in crops])),
+            classes=torch.from_numpy(np.stack([crop.classes for crop in crops])),
+            points=torch.from_numpy(np.stack(points)),
+            owners=torch.from_numpy(np.stack(owners)),
+            exact=torch.tensor([crop.exact for crop in crops]),
+        )
 
     def _sample(self, place: int) -> tuple[Labelled, np.ndarray]:
         """The augmented image at a place of the endless order, and its sampled pixels P,2."""

@@ -165,8 +165,12 @@ class _Job:
         content = {name: self.row[name] for name in ("video_id", "sha256", "frame_names", "frames", "decoder")}
         content |= {"format": FORMAT, "shard": self.shard.model_dump(exclude={"workers"})}
         content |= {"evidence": self.evidence.key(), "limits": LIMITS.model_dump()} if self.evidence else {}
-        names = {"video_id": self.row["video_id"], "video_sha256": self.row["sha256"]}
-        return Receipt(fingerprint=fingerprint(content), **names, **found)
+        return Receipt(
+            video_id=self.row["video_id"],
+            video_sha256=self.row["sha256"],
+            fingerprint=fingerprint(content),
+            **found,
+        )
 
     def standing_receipt(self) -> Receipt | None:
         """The receipt of an earlier run, if this video, the parameters and the shards are still the same."""
@@ -187,11 +191,15 @@ def _shard_video(job: _Job) -> Receipt:
     """
     video = VideoPass(job.source, job.row["frames"], job.folder, job.shard, job.evidence)
     shards = video.write()
-    counts, change = video.judge.counts, median(video.changes) if video.changes else None
-    counted = {"pairs": counts["keep"], "dropped_still": counts["still"], "dropped_cut": counts["cut"]}
-    evidence = _evidence_row(job.row["video_id"], video, shards) if job.evidence else None
-    told = {"median_change": change, "reason": video.reason, "evidence": evidence}
-    receipt = job.receipt(shards=shards, **counted, **told)
+    receipt = job.receipt(
+        shards=shards,
+        pairs=video.judge.counts["keep"],
+        dropped_still=video.judge.counts["still"],
+        dropped_cut=video.judge.counts["cut"],
+        median_change=median(video.changes) if video.changes else None,
+        reason=video.reason,
+        evidence=_evidence_row(job.row["video_id"], video, shards) if job.evidence else None,
+    )
     if video.good_frames:
         write_sealed(_receipt_path(job.folder, receipt.video_id), receipt.model_dump())
     return receipt

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -173,9 +173,16 @@ def _as_displayed(container: InputContainer, stream: VideoStream) -> tuple[Orien
 
 def _probe_animation(path: Path) -> Probe:
     facts = _animation(path)
-    count, seconds = len(facts.times), facts.duration_s
-    shown = Probe(True, PICTURES, facts.codec, facts.width, facts.height)
-    return replace(shown, fps=count / seconds, frames_promised=count, duration_s=seconds)
+    return Probe(
+        has_video=True,
+        container=PICTURES,
+        codec=facts.codec,
+        width=facts.width,
+        height=facts.height,
+        fps=len(facts.times) / facts.duration_s,
+        frames_promised=len(facts.times),
+        duration_s=facts.duration_s,
+    )
 
 
 def _animation(path: Path) -> AnimationFacts:
