@@ -15,8 +15,9 @@ from amd.config import Params
 from amd.runtime.files import read_json, write_text
 from amd.runtime.tracking import Run
 from amd.training.choosing import store_object
+from amd.training.pretrain import made_from
 from stages import run_stage
-from stages.pretrain import INDEX, made_from
+from stages.pretrain import INDEX
 from stages.trainings import run_training
 
 MODELS = Path("models/sweep")
@@ -32,7 +33,7 @@ def main(segments: int, params: Params, run: Run) -> None:
     trained = out / "pretrained.safetensors"
     options = {"--params": out / "params.yaml", "--index": INDEX, "--out": trained, "--history": out / HISTORY}
     choose = partial(store_object, trained, out / CHECKPOINT, params, INDEX)
-    run_training("pretrain", params, made_from(params), options, choose)
+    run_training("pretrain", params, made_from(params, INDEX), options, choose)
     trained.unlink()
     run.metrics({"loss": read_json(out / HISTORY)["loss"], "segments": segments})
     run.artifact(out / HISTORY)

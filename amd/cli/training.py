@@ -112,17 +112,18 @@ def _shard(rows: list[dict], params: "Params", out: Path) -> None:
 
 
 def _pretrain(params: "Params", out: Path) -> None:
-    from amd.runtime.files import sha256
     from amd.training.launching import run_training
+    from amd.training.pretrain import made_from
 
     start = params.pretrain.start
     if start is not None and not Path(start).is_file():
         raise UserError(f"pretrain.start: {start}: no such checkpoint; give a file")
-    made_from = [params.model.model_dump(), params.pretrain.model_dump(), sha256(out / INDEX), start and sha256(start)]
+    made = made_from(params, out / INDEX, start and Path(start), out / MANIFEST)
     options = {"--params": out / "params.yaml", "--index": out / INDEX, "--start": start}
     options |= {"--out": out / PRETRAINED, "--history": out / HISTORY}
-    run = lambda: run_training("pretrain", params, made_from, options, out / STATE, {})
-    _once(out, "pretrain", made_from, PRETRAINED, run)
+    options |= {"--left-out": out / MANIFEST if params.pretrain.patience else None}
+    run = lambda: run_training("pretrain", params, made, options, out / STATE, {})
+    _once(out, "pretrain", made, PRETRAINED, run)
 
 
 def _choose(params: "Params", out: Path) -> None:

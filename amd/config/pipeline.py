@@ -128,11 +128,21 @@ class Pretrain(Training):
     min_learning_rate: float = Field(ge=0)
     seed: int = Field(ge=0)
     pictures_every: int = Field(ge=1)
+    judge_every: int = Field(default=50, ge=1)  # iterations between looks at held-out videos
+    patience: int = Field(default=0, ge=0)  # looks without a better one, then training ends; 0: all iterations
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "Pretrain":
         if self.crop > self.short_edge * self.min_ratio:
             raise ValueError(f"crop {self.crop} is larger than short_edge * min_ratio")
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_videos_can_judge(self) -> "Pretrain":
+        if self.patience and not self.objective.evidence:
+            raise ValueError(
+                "patience: held-out videos judge by motion evidence; give objective.evidence a weight, or 0"
+            )
         return self
 
     @model_validator(mode="after")

@@ -66,7 +66,9 @@ def training_plots(curve: Sequence[Mapping[str, float]], pairs_per_iteration: in
     several = lambda values, unit, **options: _lines(column("iteration"), values, unit, **options)
     waiting = 100 * np.array(column("data_wait_share"))
     areas = {segment: 100 * np.array(values) for segment, values in per_segment("area").items()}
+    agreement = Plot("Agreement", "with what moves in held-out videos", single(column("agreement"), "J", floor=0))
     return [
+        *([agreement] if "agreement" in curve[-1] else []),
         Plot("Loss", "view synthesis, four levels summed", single(column("loss"), "loss")),
         Plot("Learning rate", "", single(column("learning_rate"), "learning rate", floor=0)),
         Plot("Speed", "", single(speed, "pairs per second", floor=0)),

@@ -29,6 +29,9 @@ def main() -> None:
         task = TASKS[options.task].make_task(params, options, process)
         progress = run_task(task, options.state, process, attached_run() if process.is_main else None)
         if process.is_main:
+            if progress.kept is not None:
+                words = f"of iteration {progress.kept} are kept: held-out videos agree best with them"
+                print(f"training: ended at iteration {progress.iteration}; weights {words} ({progress.agreement:.3f})")
             save_checkpoint(options.out, task.network, task.info())
             write_json(options.history, summary(task, progress, process.count))
 

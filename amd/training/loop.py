@@ -5,27 +5,26 @@ settings. Output: trained weights in the objective, and a history of what was lo
 trained; pretraining and supervised fine-tuning are two objectives of it.
 """
 
-import json
 import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from amd.models.checkpoint import save_tensors
 from amd.runtime.errors import Interrupted, UserError
 from amd.runtime.progress import progress
 from amd.training.activation_checkpointing import checkpoint_activations
 from amd.training.distributed import Process, mean_over_processes
+from amd.training.keeping import Keeper
+from amd.training.state import Progress, load_state, save_state
 
 NON_FINITE_LIMIT = 5  # steps in a row
 
@@ -41,16 +40,6 @@ class TrainSettings:
     rate: Callable[[int], float]  # learning rate of an iteration, from 0
     seed: int
     activation_checkpointing: bool = False  # activations of residual blocks
-
-
-@dataclass
-class Progress:
-    """Where a training is. All of it is restored on resume."""
-
-    iteration: int = 0
-    skipped: int = 0  # non-finite steps
-    skipped_in_row: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 class Callback(Protocol):
@@ -71,14 +60,15 @@ def train(
     process: Process,
     state: Path,
     callback: Callback | None = None,
+    keeper: Keeper | None = None,
 ) -> Progress:
-    """Train until `settings.iterations`, continuing from the file `state` if it exists.
+    """Train until `settings.iterations`, or until `keeper` says so, continuing from the file `state` if it exists.
 
     `batches(n)` is the endless stream from batch n on; `objective(batch)` gives a dictionary of scalars with
     the key "loss". Raises UserError after several non-finite steps in a row, Interrupted after a signal; both
     leave the last good state in `state`.
     """
-    done = load_state(state, objective, optimiser)
+    done = load_state(state, objective, optimiser, keeper)
     if settings.activation_checkpointing:
         checkpoint_activations(objective)
     model = DistributedDataParallel(objective) if process.count > 1 else objective
@@ -87,14 +77,19 @@ def train(
     meter = Meter(settings.log_every)
     with _signals() as stopping, _bar(done, settings, process) as bar:
         for iteration in range(done.iteration, settings.iterations):
+            if keeper is not None and keeper.ended:
+                break
             batch, waited = next(stream)
             _prepare(optimiser, settings, iteration, process)
             scalars, finite = step(model, objective, optimiser, batch, settings.precision)
             done.iteration = iteration + 1
             _count_non_finite(done, finite, state)
+            if keeper is not None:
+                keeper.follow(objective, done.iteration, process)
             meter.add(scalars, waited)
             if done.iteration % settings.log_every == 0 or done.iteration == settings.iterations:
                 row = meter.row(done.iteration, _rate(optimiser), done.skipped)
+                row |= keeper.figures() if keeper is not None else {}
                 done.history.append(row)
                 words = f"loss {row.get('loss', math.nan):.4f}, waits {row['data_wait_share']:.1%}"
                 bar.set_postfix_str(words, refresh=False)
@@ -104,9 +99,10 @@ def train(
                 callback.stepped(done.iteration, batch)
             bar.update()
             stop = _agree(bool(stopping), process)
-            if stop or done.iteration % settings.checkpoint_every == 0 or done.iteration == settings.iterations:
-                _save(state, objective, optimiser, done, process)
-            if stop and done.iteration < settings.iterations:
+            ended = done.iteration == settings.iterations or (keeper is not None and keeper.ended)
+            if stop or ended or done.iteration % settings.checkpoint_every == 0:
+                _save(state, objective, optimiser, done, process, keeper)
+            if stop and not ended:
                 words = f"stopped at iteration {done.iteration}; the same command continues from there"
                 raise Interrupted(f"training: {words}")
     return done
@@ -200,11 +196,16 @@ def _prepare(optimiser: torch.optim.Optimizer, settings: TrainSettings, iteratio
 
 
 def _save(
-    state: Path, objective: nn.Module, optimiser: torch.optim.Optimizer, done: Progress, process: Process
+    state: Path,
+    objective: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    done: Progress,
+    process: Process,
+    keeper: Keeper | None,
 ) -> None:
     # A state of non-finite steps alone is not a good one to go on from.
     if process.is_main and not done.skipped_in_row:
-        save_state(state, objective, optimiser, done)
+        save_state(state, objective, optimiser, done, keeper)
 
 
 def _rate(optimiser: torch.optim.Optimizer) -> float:
@@ -238,57 +239,3 @@ def _bar(done: Progress, settings: TrainSettings, process: Process) -> Any:
     bar.disable = not process.is_main
     bar.update(done.iteration)
     return bar
-
-
-def save_state(path: Path, objective: nn.Module, optimiser: torch.optim.Optimizer, done: "Progress") -> None:
-    """Write the state; all processes hold the same, so only the leading one calls this."""
-    tensors = {f"weights.{name}": tensor for name, tensor in objective.state_dict().items()}
-    names = _parameter_names(objective, optimiser)
-    for index, entries in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{names[index]}.{key}": torch.as_tensor(value) for key, value in entries.items()}
-    save_tensors(path, tensors, {"progress": json.dumps(asdict(done))})
-
-
-def load_state(path: Path, objective: nn.Module, optimiser: torch.optim.Optimizer) -> "Progress":
-    """Restore everything from `path`; a fresh progress if there is no such file.
-
-    Raises UserError when the file is damaged or belongs to another network.
-    """
-
-    if not path.exists():
-        return Progress()
-    try:
-        with safe_open(path, framework="pt") as file:
-            done = Progress(**json.loads(file.metadata()["progress"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        objective.load_state_dict(_under("weights.", tensors))
-        _restore_optimiser(objective, optimiser, _under("optimiser.", tensors))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not a state of this training ({reason}); remove it to start anew") from None
-    return done
-
-
-def _restore_optimiser(objective: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    indices = {name: index for index, name in _parameter_names(objective, optimiser).items()}
-    parameters = dict(objective.named_parameters())
-    content = optimiser.state_dict()
-    content["state"] = {}
-    for name, tensor in tensors.items():
-        parameter, key = name.rsplit(".", 1)
-        if tensor.shape == parameters[parameter].shape:
-            # In the parameter's memory format: a fused optimiser pairs the two element by element as they lie.
-            tensor = torch.empty_like(parameters[parameter]).copy_(tensor).detach()
-        content["state"].setdefault(indices[parameter], {})[key] = tensor
-    optimiser.load_state_dict(content)
-
-
-def _parameter_names(objective: nn.Module, optimiser: torch.optim.Optimizer) -> dict[int, str]:
-    """The optimiser's own numbering of parameters, by name."""
-    by_identity = {id(parameter): name for name, parameter in objective.named_parameters()}
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    return {index: by_identity[id(parameter)] for index, parameter in enumerate(parameters)}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -26,7 +26,8 @@ from amd.motion.layer_flows import CHUNK, clip_file, write_clips
 from amd.runtime.files import sha256, write_json
 from amd.runtime.receipts import fingerprint
 from amd.training.distributed import Process, mean_over_processes
-from amd.training.loop import Callback, Progress, TrainSettings, train
+from amd.training.loop import Callback, TrainSettings, train
+from amd.training.state import Progress
 
 HELDOUT = 100_000  # number of the first file of held-out clips
 WARM_UP = 0.15  # share of the iterations in which the learning rate grows

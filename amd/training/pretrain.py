@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from amd.config import Params, Pretrain
 from amd.config.pipeline import Objective
+from amd.data.ingest.held_out import held_out
 from amd.data.pairs.evidence import STEPS
 from amd.data.pairs.read import Batch, PairReader, to_float
 from amd.data.pairs.transforms import PairTransform
@@ -21,8 +22,11 @@ from amd.data.tables import INDEX, read_table
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, fill
 from amd.models.loading import open_as
+from amd.runtime.files import sha256
 from amd.training.changes import Changes, change
 from amd.training.distributed import Process
+from amd.training.keeping import Keeping
+from amd.training.left_out import VIDEOS, LeftOut
 from amd.training.objective import OBJECT, Prediction, objective, predict
 from amd.training.objective import Batch as Known
 from amd.training.pictures import training_picture
@@ -75,20 +79,27 @@ def segment_scalars(prediction: Prediction) -> dict[str, Tensor]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that this task alone has."""
     parser.add_argument("--index", type=Path, required=True, help="index.parquet of the shards")
+    parser.add_argument("--left-out", type=Path, help="manifest whose held-out videos say when training ends")
 
 
 def make_task(params: Params, options: argparse.Namespace, process: Process) -> Task:
     """The training that the command line asks for."""
-    return pretraining(params, options.index, process, options.start, options.lineage)
+    return pretraining(params, options.index, process, options.start, options.lineage, options.left_out)
 
 
 def pretraining(
-    params: Params, index: Path, process: Process, start: Path | None = None, lineage: dict[str, Any] | None = None
+    params: Params,
+    index: Path,
+    process: Process,
+    start: Path | None = None,
+    lineage: dict[str, Any] | None = None,
+    left_out: Path | None = None,
 ) -> Task:
     """The training of an AMD as `params.model` and `params.pretrain` say.
 
     The weights of the checkpoint `start` are the first ones, random ones without it. UserError when they do not fit.
-    What evidence makes the object is the object segment that `start` has, if any.
+    What evidence makes the object is the object segment that `start` has, if any. `left_out` is a manifest, whose
+    held-out videos say when it ends; None, or no such video: when all iterations are done.
     """
     settings = params.pretrain
     torch.manual_seed(settings.seed)
@@ -115,7 +126,20 @@ def pretraining(
         info=lambda: ModelInfo(model.architecture, **facts),
         picture=partial(training_picture, model),
         pictures_every=settings.pictures_every,
+        keeping=_keeping(params, segment, left_out),
     )
+
+
+def made_from(params: Params, index: Path, start: Path | None = None, manifest: Path | None = None) -> list:
+    """What a pretraining is made from, as plain data: parameters, shards, first weights, and the videos that end it."""
+    judges = [row["sha256"] for row in held_out(manifest, VIDEOS)] if manifest and params.pretrain.patience else []
+    sections = [params.model.model_dump(), params.pretrain.model_dump()]
+    return [*sections, sha256(index), start and sha256(start), [params.predict.short_edge, *judges] if judges else None]
+
+
+def _keeping(params: Params, segment: int, left_out: Path | None) -> Keeping | None:
+    judge = LeftOut(left_out, segment, params.predict.short_edge) if left_out else None
+    return Keeping(judge, params.pretrain.judge_every, params.pretrain.patience) if judge and judge.rows else None
 
 
 def open_reader(settings: Pretrain, index: Path, process: Process, start: int) -> PairReader:

@@ -18,7 +18,9 @@ from amd.models.checkpoint import Info
 from amd.models.precision import fastest_precision
 from amd.runtime.tracking import Run
 from amd.training.distributed import Process, synchronise_batch_norm
-from amd.training.loop import Progress, TrainSettings, polynomial_decay, train
+from amd.training.keeping import Keeper, Keeping
+from amd.training.loop import TrainSettings, polynomial_decay, train
+from amd.training.state import Progress
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Task:
     reported: tuple[str, ...] = ("loss", "data_wait_share")  # scalars whose mean over the end is kept
     picture: Callable[[Any], np.ndarray] | None = None  # of a batch, RGB uint8 H,W,3
     pictures_every: int = 1
+    keeping: Keeping | None = None  # None: the last weights are kept
 
 
 class MlflowCallback:
@@ -67,7 +70,11 @@ def run_task(task: Task, state: Path, process: Process, run: Run | None = None) 
         synchronise_batch_norm(task.network)
     optimiser, callback = task.optimiser(task.network.parameters()), MlflowCallback(run, task) if run else None
     how = train_settings(task.settings, task.seed, process.device)
-    progress = train(task.objective, optimiser, task.batches, how, process, state, callback)
+    keeper = Keeper(task.objective, task.keeping) if task.keeping else None
+    progress = train(task.objective, optimiser, task.batches, how, process, state, callback, keeper)
+    if keeper is not None and keeper.known:
+        task.objective.load_state_dict(keeper.best.state_dict())
+        progress.kept, progress.agreement = int(keeper.iteration), float(keeper.value)
     task.network.eval()
     return progress
 
@@ -108,5 +115,6 @@ def summary(task: Task, progress: Progress, processes: int) -> dict[str, Any]:
         f"{task.item}_per_s": mean("iterations_per_s") * task.settings.batch_size * processes,
         "memory_mb": max(row["memory_mb"] for row in progress.history),
         "skipped_steps": progress.skipped,
+        **({} if progress.kept is None else {"kept": progress.kept, "agreement": progress.agreement}),
         "curve": progress.history,
     }

@@ -13,10 +13,11 @@ from amd.config import Register
 from amd.data.ingest.held_out import held_out, hold_out
 from amd.data.tables import MANIFEST, write_table
 from amd.evaluation.judged import Figures
-from amd.evaluation.label_free import KEY, footage, judge_masks
+from amd.evaluation.label_free import KEY, judge_masks
 from amd.models.amd import AMD
 from amd.models.checkpoint import save_checkpoint
 from amd.models.loading import open_as
+from amd.motion.footage import footage
 from amd.motion.source import MotionSource
 from amd.registry import register
 from amd.registry.gates import HELD_OUT_TAG

@@ -7,6 +7,7 @@ import pytest
 import torch
 from moving_scenes import clip, scene
 from projects import write_params
+from torch import nn
 from trainings import kill, run
 
 from amd.config import load_params
@@ -14,12 +15,14 @@ from amd.config.pipeline import Objective
 from amd.config.profiles import profile_text
 from amd.data.pairs.read import Batch, to_float
 from amd.data.pairs.write import write_shards
+from amd.data.tables import HELD_OUT, MANIFEST, write_table
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, save_checkpoint
-from amd.models.loading import open_model
+from amd.models.loading import open_as, open_model
 from amd.motion.source import MotionSource
 from amd.training.changes import Changes
 from amd.training.distributed import Process
+from amd.training.left_out import LeftOut
 from amd.training.losses import view_synthesis_loss
 from amd.training.pretrain import PairObjective, pretraining
 
@@ -31,6 +34,7 @@ TINY = {
         "checkpoint_every": 8, "log_every": 1,
     },
 }  # fmt: skip
+STOPPING = {"iterations": 120, "judge_every": 10, "patience": 2}
 
 
 def unet() -> AMD:
@@ -115,3 +119,34 @@ def test_it_learns_the_square_and_a_killed_run_goes_on_as_if_nothing_had_happene
     with torch.no_grad():
         mask = model.segment(torch.nn.functional.interpolate(frame, (64, 85), mode="area"))[0, 1]
     assert mask[22:40, 20:38].mean() > mask[:, 60:].mean() + 0.2  # the square, which is at 32 to 76 of 160
+
+
+@pytest.fixture(scope="module")
+def left_out(project) -> Path:
+    """A manifest with two held-out clips of the same kind, and one that is no longer there."""
+    rows = [clip(project, f"left{seed}", scene(seed, 3)) for seed in (7, 9)]
+    rows.append(rows[0] | {"video_id": "gone", "path": str(project / "gone.mp4"), "sha256": "f" * 64})
+    write_table(project / "manifest.parquet", MANIFEST, [row | {"status": HELD_OUT} for row in rows])
+    return project / "manifest.parquet"
+
+
+def test_held_out_videos_say_when_to_stop_and_which_weights_are_kept(project, left_out, tmp_path):
+    write_params(tmp_path / "p.yaml", TINY | {"pretrain": TINY["pretrain"] | STOPPING}, base=profile_text("own"))
+    options = ("--index", str(project / "shards/index.parquet"), "--left-out", str(left_out))
+    kill("pretrain", tmp_path / "p.yaml", tmp_path / "killed", *options)
+    whole, resumed = (run("pretrain", tmp_path / "p.yaml", tmp_path / name, *options) for name in ("whole", "killed"))
+    seen = {row["iteration"]: row["agreement"] for row in whole["curve"] if "agreement" in row}
+    assert resumed["curve"][-1]["agreement"] == whole["curve"][-1]["agreement"]
+    assert (resumed["kept"], resumed["agreement"]) == (whole["kept"], whole["agreement"])
+    assert whole["agreement"] == max(seen.values()) == seen[whole["kept"]]
+    assert whole["iterations"] == min(STOPPING["iterations"], whole["kept"] + 2 * STOPPING["judge_every"])
+    model, _ = open_as(AMD, tmp_path / "whole/model.safetensors")
+    kept = LeftOut(left_out, 1, load_params(tmp_path / "p.yaml").predict.short_edge)(nn.ModuleDict({"model": model}))
+    assert kept == pytest.approx(whole["agreement"], abs=1e-6)
+    assert kept > 0.3  # the squares of videos that it never saw
+
+
+def test_videos_that_nothing_moves_in_have_no_say(project, left_out, tmp_path):
+    still = clip(tmp_path, "still", np.repeat(scene(2, 0)[:1], 6, 0))
+    write_table(tmp_path / "manifest.parquet", MANIFEST, [still | {"status": HELD_OUT}])
+    assert np.isnan(LeftOut(tmp_path / "manifest.parquet", 1, 64)(nn.ModuleDict({"model": unet()})))

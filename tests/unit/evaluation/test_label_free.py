@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from amd.evaluation.judged import Figures, common, drift, mean_figures
-from amd.evaluation.label_free import Footage, judge_masks
+from amd.evaluation.label_free import judge_masks
+from amd.motion.footage import Footage
 
 HEIGHT, WIDTH, FRAMES, SPEED = 40, 60, 6, 3
 FRAME = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
