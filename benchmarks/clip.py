@@ -26,14 +26,15 @@ from torch import Tensor, nn
 
 from amd.config.fused import Fused
 from amd.data.images import write_mask
+from amd.data.sizes import small_size
 from amd.data.video.decode import Source, read_frames
-from amd.inference.fusion import Opinion, fuse, small_size
+from amd.inference.fusion import Opinion, fuse
 from amd.inference.moving import packaged_photos, per_image_of
-from amd.inference.spool import Spool
 from amd.models.evidence import load_evidence
 from amd.motion.dense import grey_frame, neighbour_flows
 from amd.motion.evidence import BATCH, flow_settings
 from amd.motion.inputs import network_input
+from amd.motion.spool import Spool
 from amd.runtime.ahead import map_ahead
 from benchmarks.clips import clip
 from benchmarks.decoding import exhaust, ours, raw_decoders

@@ -23,9 +23,9 @@ from amd.data.benchmarks.davis import davis2016
 from amd.data.benchmarks.sequences import Sequence as Annotated
 from amd.data.benchmarks.sequences import read_truth
 from amd.data.images import read_image
+from amd.data.sizes import resized, small_size
 from amd.evaluation.metrics import jaccard
 from amd.inference.fused import Method, flow_video, segment_video
-from amd.inference.fusion import resized, small_size
 from amd.inference.moving import packaged_photos, per_image_of
 from amd.models.evidence import load_evidence
 from amd.motion.evidence import motion_evidence

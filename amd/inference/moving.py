@@ -19,7 +19,6 @@ from amd.inference.amd import AmdMethod, amd_method, open_amd
 from amd.inference.choice import Choice
 from amd.inference.export import MaskedFrame
 from amd.inference.fused import Method, flow_video, segment_video
-from amd.inference.per_image import SHORT_EDGE, PerImage
 from amd.inference.video import Video
 from amd.models.amd import AMD
 from amd.models.checkpoint import weights_hash
@@ -27,6 +26,7 @@ from amd.models.evidence import PACKAGED, EvidenceInfo, EvidenceNetwork, load_ev
 from amd.models.loading import open_as
 from amd.models.precision import choose_device
 from amd.motion.evidence import motion_evidence
+from amd.motion.per_image import SHORT_EDGE, PerImage
 from amd.runtime.errors import UserError
 
 PHOTO = "a photo has no motion to see objects by; give a model of single images with --model, or leave --method out"

@@ -18,15 +18,16 @@ from amd.config import DEFAULT_PATH, Fused, Params, load_params
 from amd.data.benchmarks.davis import Sequence, open_benchmark
 from amd.data.benchmarks.predictions import prediction_path
 from amd.data.images import read_image, write_mask
+from amd.data.sizes import resized
 from amd.inference.fused import segment_video
-from amd.inference.fusion import THRESHOLD, resized
-from amd.inference.per_image import SHORT_EDGE, PerImage
+from amd.inference.fusion import THRESHOLD
 from amd.inference.segmenter import segment_sequence
 from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment
 from amd.models.evidence import load_evidence
 from amd.models.loading import open_as
 from amd.motion.evidence import motion_evidence
+from amd.motion.per_image import SHORT_EDGE, PerImage
 from amd.runtime.errors import UserError, exit_on_user_error, system_errors
 from amd.runtime.files import sha256
 from amd.runtime.processes import keep_freed_memory

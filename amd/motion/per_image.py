@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from amd.inference.fusion import resized, small_size
-from amd.inference.spool import Spool
+from amd.data.sizes import resized, small_size
 from amd.models.amd import AMD
 from amd.models.inference import masks_of, network_input
+from amd.motion.spool import Spool
 from amd.runtime.ahead import map_ahead
 
 SHORT_EDGE = 180  # for a model that was trained on images at their own size
