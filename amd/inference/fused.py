@@ -22,15 +22,13 @@ from amd.inference.confidence import Confident, judge_frame, judge_video
 from amd.inference.fusion import THRESHOLD, Opinion, fuse
 from amd.models.amd import AMD, Architecture
 from amd.motion.per_image import PerImage
-from amd.motion.spool import Spool
-from amd.motion.together import Maps, Together, knows
+from amd.motion.together import Evidence, Maps, joined_maps
 from amd.runtime.ahead import map_ahead
 from amd.training.adaptation import Steps, adapt
 from amd.training.draws import Clip
 from amd.training.objective import OBJECT
 
 Method = Literal["fused", "motion", "amd"]  # motion and single images together, motion alone, fitted appearance alone
-Evidence = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]  # of frames uint8 H,W,3, in order: float32 h,w each
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,9 @@ def segment_video(
     scratch. It is fitted on `device`, whose iterations `steps` counts. `threads` smooth masks while the next frames are
     read. UserError as amd.training.adaptation.adapt.
     """
-    with Spool() as moves, Spool() as seen:
-        sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
-        frames = sample.watch(open_frames())
-        for values in evidence(per_image.watch(frames, seen) if per_image and method == "fused" else frames):
-            moves.add(values)
-        maps = Together(moves, seen) if knows(seen, moves, sample.images, settings.least_known) else moves
+    sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
+    seen = per_image if method == "fused" else None
+    with joined_maps(sample.watch(open_frames()), evidence, seen, settings.least_known) as maps:
         opinions, verdict = _asked(sample, maps, settings, method, start, device, steps)
         if not verdict.sure:
             yield from (_nothing(image, verdict) for image in open_frames())

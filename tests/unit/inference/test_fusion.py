@@ -10,7 +10,7 @@ import torch
 from amd.config.fused import FIT, Confidence, Fused
 from amd.data.sizes import resized, small_size
 from amd.evaluation.baselines import flow_outliers
-from amd.inference.fused import Evidence, FrameMask, Sample, flow_video, segment_video
+from amd.inference.fused import FrameMask, Sample, flow_video, segment_video
 from amd.inference.fusion import fuse, mean_of
 from amd.models.amd import AMD, Architecture
 from amd.models.evidence import EvidenceArchitecture, EvidenceInfo, EvidenceNetwork
@@ -18,7 +18,7 @@ from amd.motion.evidence import motion_evidence
 from amd.motion.inputs import channels
 from amd.motion.per_image import PerImage
 from amd.motion.spool import Spool
-from amd.motion.together import both
+from amd.motion.together import Evidence, both
 
 PLAIN = Fused(crf=None, short_edge=24)
 FEW = {"batch_size": 2, "short_edge": 24, "precision": "float32", "threads": 1}
