@@ -21,12 +21,12 @@ from amd.config.profiles import DEFAULTS, load_profile
 from amd.data.benchmarks.davis import open_benchmark
 from amd.data.images import read_image
 from amd.data.synthetic.clips import make_corpus
-from amd.inference.per_image import SHORT_EDGE, PerImage
 from amd.models.amd import AMD
 from amd.models.evidence import load_evidence
 from amd.models.inference import soft_masks
 from amd.models.precision import fastest_precision
 from amd.motion.evidence import motion_evidence
+from amd.motion.per_image import SHORT_EDGE, PerImage
 from amd.runtime.processes import Programs
 from amd.training.adaptation import adapt, clip_of, pairs_apart
 from amd.training.losses import view_synthesis_loss

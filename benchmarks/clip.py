@@ -26,14 +26,15 @@ from torch import Tensor, nn
 
 from amd.config.fused import Fused
 from amd.data.images import write_mask
+from amd.data.sizes import small_size
 from amd.data.video.decode import Source, read_frames
-from amd.inference.fusion import Opinion, fuse, small_size
-from amd.inference.moving import packaged_photos, per_image_of
-from amd.inference.spool import Spool
+from amd.inference.fusion import Opinion, fuse
 from amd.models.evidence import load_evidence
 from amd.motion.dense import grey_frame, neighbour_flows
 from amd.motion.evidence import BATCH, flow_settings
 from amd.motion.inputs import network_input
+from amd.motion.per_image import packaged_per_image
+from amd.motion.spool import Spool
 from amd.runtime.ahead import map_ahead
 from benchmarks.clips import clip
 from benchmarks.decoding import exhaust, ours, raw_decoders
@@ -107,7 +108,7 @@ def phases(setting: Setting, path: Path, moves: Spool) -> Iterator[Phase]:
 
 def single_images(setting: Setting, images: list[np.ndarray]) -> Phase:
     """What the packaged model of single images says of every frame; the limit is its convolutions."""
-    photos = per_image_of(packaged_photos(setting.device.type))
+    photos = packaged_per_image(setting.device.type)
     size = small_size(images[0].shape, photos.short_edge)
     each = convolutions(photos.model.appearance, torch.rand(2, 3, *size, device=setting.device))
     alone = no_grad(lambda: [each() for _ in images])

@@ -23,12 +23,12 @@ from amd.data.benchmarks.davis import davis2016
 from amd.data.benchmarks.sequences import Sequence as Annotated
 from amd.data.benchmarks.sequences import read_truth
 from amd.data.images import read_image
+from amd.data.sizes import resized, small_size
 from amd.evaluation.metrics import jaccard
 from amd.inference.fused import Method, flow_video, segment_video
-from amd.inference.fusion import resized, small_size
-from amd.inference.moving import packaged_photos, per_image_of
 from amd.models.evidence import load_evidence
 from amd.motion.evidence import motion_evidence
+from amd.motion.per_image import packaged_per_image
 from amd.runtime.errors import exit_on_user_error
 from amd.runtime.files import atomic_path
 
@@ -75,7 +75,7 @@ def grab_cut(frames: list[np.ndarray]) -> Masks:
 
 def ours(method: Method) -> Callable[[list[np.ndarray]], Masks]:
     """`amd segment --method METHOD` without reading and writing."""
-    per_image = per_image_of(packaged_photos("cpu"))
+    per_image = packaged_per_image()
     return lambda frames: (made.mask for made in segment_video(lambda: frames, evidence, Fused(), method, per_image))
 
 

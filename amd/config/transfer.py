@@ -47,7 +47,7 @@ class Embedding(Training):
 class Transfer(Section):
     """From embeddings, objectness and flow to masks (Instance Embedding Transfer, 3.2 to 3.4)."""
 
-    # What says which seeds are an object's: motion evidence, or the network's objectness and flow, as published.
+    # What says which seeds are an object's: what moves and looks like one, or objectness and flow, as published.
     cues: Literal["evidence", "flow"] = "evidence"
     features: Literal["embedding", "amd"]  # the embedding network's, or those of AMD's appearance pathway, label-free
     window: int = Field(ge=3, le=255)  # points across in which a candidate is the least edge, odd (eq. 5)

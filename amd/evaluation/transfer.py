@@ -26,7 +26,7 @@ from amd.transfer.video import choose_foreground
 INTERVALS = {"1": 1, "5": 5, "10": 10, "20": 20, "40": 40, "never": 0}  # frames between adaptations, by name
 RANKINGS = ("motion", "objectness", "both")
 CUES = {
-    "evidence": "motion evidence of the packaged network, without labels, as objectness and as motion saliency",
+    "evidence": "motion evidence and single images together (packaged, no labels), as objectness and as saliency",
     "flow": "objectness of the features' network; dense inverse search (OpenCV, medium)",
 }
 TRUTH = {"annotated": "the first frame's annotation", "drift": "the annotation says which points are foreground"}

@@ -1,15 +1,14 @@
 """Sequences of a benchmark as Instance Embedding Transfer sees them: looked at once, segmented many times.
 
 Input: a benchmark's sequence and features (a network with what is to be said of it). Output: its seeds, its frames'
-features from a temporary file as often as an experiment wants them, and scores of masks. Motion evidence is that of the
-packaged network.
+features from a temporary file as often as an experiment wants them, and scores of masks. Evidence is that of the
+packaged networks.
 """
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import IO, Any, cast
 
 import numpy as np
@@ -22,13 +21,12 @@ from amd.data.images import read_image
 from amd.evaluation.metrics import boundary_f, jaccard
 from amd.models.amd import AMD
 from amd.models.embedding import EmbeddingNetwork
-from amd.models.evidence import load_evidence
 from amd.models.loading import open_as
-from amd.motion.evidence import motion_evidence
 from amd.motion.flow import inverse_search
+from amd.motion.together import packaged_maps
 from amd.runtime.errors import UserError
 from amd.transfer.amd_features import AmdFeatures, SemanticFeatures
-from amd.transfer.frame import Evidence, FrameFeatures, keep, kept, video_features
+from amd.transfer.frame import FrameFeatures, keep, kept, video_features
 from amd.transfer.seeds import FrameSeeds, find_seeds
 from amd.transfer.video import SegmentedFrame, choose_foreground, segment_frames
 
@@ -103,15 +101,8 @@ def looked_at(sequence: Sequence, features: Describer, settings: Transfer) -> It
     """
     if not sequence.scored_frames:
         raise UserError(f"{sequence.frames[0].image.parent}: no annotated frame of {sequence.name} counts")
-    images = (read_image(frame.image) for frame in sequence.frames)
-    described = video_features(images, features.network, features.short_edge, inverse_search, _evidence(settings))
-    with tempfile.TemporaryFile() as file:
+    images = lambda: (read_image(frame.image) for frame in sequence.frames)
+    cue = packaged_maps(images()) if settings.cues == "evidence" else nullcontext()
+    with cue as maps, tempfile.TemporaryFile() as file:
+        described = video_features(images(), features.network, features.short_edge, inverse_search, maps)
         yield DescribedSequence(sequence, [find_seeds(frame, settings) for frame in keep(described, file)], file)
-
-
-def _evidence(settings: Transfer) -> Evidence | None:
-    """The packaged network's, where the cues are evidence."""
-    if settings.cues != "evidence":
-        return None
-    network, info = load_evidence()
-    return partial(motion_evidence, network=network, info=info)

@@ -16,7 +16,6 @@ from amd.config import Adapt, Fused
 from amd.inference.export import MaskedFrame
 from amd.inference.fused import Sample, fit_appearance
 from amd.inference.fusion import THRESHOLD
-from amd.inference.spool import Spool
 from amd.inference.video import Video
 from amd.models.amd import AMD
 from amd.models.checkpoint import ModelInfo, object_segment, weights_hash
@@ -24,6 +23,7 @@ from amd.models.evidence import PACKAGED, load_evidence
 from amd.models.inference import object_mask, soft_masks
 from amd.models.loading import open_as
 from amd.motion.evidence import motion_evidence
+from amd.motion.spool import Spool
 from amd.runtime.files import sha256
 from amd.training.adaptation import LARGEST_SHORT_EDGE, Steps, adapt_to_frames, adaptation_settings
 

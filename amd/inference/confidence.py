@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from amd.config.fused import Confidence
-from amd.inference.fusion import THRESHOLD, Opinion, mean_of, resized
+from amd.data.sizes import resized
+from amd.inference.fusion import THRESHOLD, Opinion, mean_of
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,26 @@ frame. On request an AMD's appearance is fitted to what both say, in between.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 
 from amd.config import Adapt
 from amd.config.fused import Fused
+from amd.data.sizes import resized, small_size
 from amd.evaluation.baselines import flow_outliers
 from amd.inference.confidence import Confident, judge_frame, judge_video
-from amd.inference.fusion import THRESHOLD, Opinion, both, fuse, resized, small_size
-from amd.inference.per_image import PerImage
-from amd.inference.spool import Spool
+from amd.inference.fusion import THRESHOLD, Opinion, fuse
 from amd.models.amd import AMD, Architecture
+from amd.motion.per_image import PerImage
+from amd.motion.together import Evidence, Maps, joined_maps
 from amd.runtime.ahead import map_ahead
 from amd.training.adaptation import Steps, adapt
 from amd.training.draws import Clip
 from amd.training.objective import OBJECT
 
 Method = Literal["fused", "motion", "amd"]  # motion and single images together, motion alone, fitted appearance alone
-Evidence = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]  # of frames uint8 H,W,3, in order: float32 h,w each
 
 
 @dataclass(frozen=True)
@@ -78,45 +78,15 @@ def segment_video(
     scratch. It is fitted on `device`, whose iterations `steps` counts. `threads` smooth masks while the next frames are
     read. UserError as amd.training.adaptation.adapt.
     """
-    with Spool() as moves, Spool() as seen:
-        sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
-        frames = sample.watch(open_frames())
-        for values in evidence(per_image.watch(frames, seen) if per_image and method == "fused" else frames):
-            moves.add(values)
-        maps = Together(moves, seen) if _knows(seen, moves, sample, settings.least_known) else moves
+    sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
+    seen = per_image if method == "fused" else None
+    with joined_maps(sample.watch(open_frames()), evidence, seen, settings.least_known) as maps:
         opinions, verdict = _asked(sample, maps, settings, method, start, device, steps)
         if not verdict.sure:
             yield from (_nothing(image, verdict) for image in open_frames())
             return
         said = ((image, opinions.of(image, maps[number])) for number, image in enumerate(open_frames()))
         yield from map_ahead(lambda frame: _joined(*frame, settings), said, threads)
-
-
-class Maps(Protocol):
-    """Maps float32 h,w in [0, 1] by the number of their frame."""
-
-    def __getitem__(self, number: int) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class Together:
-    """What motion and single images come to together."""
-
-    moves: Maps
-    seen: Maps
-
-    def __getitem__(self, number: int) -> np.ndarray:
-        return both(self.moves[number], self.seen[number])
-
-
-def _knows(seen: Spool, moves: Spool, sample: Sample, least: float) -> bool:
-    """Whether a model of single images sees enough of what moves: it knows only objects like those of its videos."""
-    agreed = total = 0.0
-    for number in sample.images if len(seen) else ():
-        values = moves[number]
-        agreed += float((values * resized(seen[number], (values.shape[0], values.shape[1]))).sum())
-        total += float(values.sum())
-    return total > 0 and agreed >= least * total
 
 
 def _asked(

@@ -19,7 +19,6 @@ from amd.inference.amd import AmdMethod, amd_method, open_amd
 from amd.inference.choice import Choice
 from amd.inference.export import MaskedFrame
 from amd.inference.fused import Method, flow_video, segment_video
-from amd.inference.per_image import SHORT_EDGE, PerImage
 from amd.inference.video import Video
 from amd.models.amd import AMD
 from amd.models.checkpoint import weights_hash
@@ -27,10 +26,10 @@ from amd.models.evidence import PACKAGED, EvidenceInfo, EvidenceNetwork, load_ev
 from amd.models.loading import open_as
 from amd.models.precision import choose_device
 from amd.motion.evidence import motion_evidence
+from amd.motion.per_image import PHOTOS, PerImage, per_image_of
 from amd.runtime.errors import UserError
 
 PHOTO = "a photo has no motion to see objects by; give a model of single images with --model, or leave --method out"
-PHOTOS = PACKAGED.with_name("photo.safetensors")
 PHOTO_NOTE = "a photo shows no motion: the packaged model of single images is less sure than motion is"
 
 
@@ -82,7 +81,7 @@ class MovingMethod:
         device = next(self.network.parameters()).device
         steps = partial(video.steps, "fit")
         start = (self.own.model, self.own.chosen) if self.own else None
-        per_image = per_image_of(self._photos()) if self.opinion == "fused" else None
+        per_image = self._per_image() if self.opinion == "fused" else None
         for made in segment_video(
             open_frames, evidence, self.settings, self.opinion, per_image, start, device, self.threads, steps
         ):
@@ -112,16 +111,16 @@ class MovingMethod:
         """What single images are given to."""
         return self.own or packaged_photos(next(self.network.parameters()).device.type)
 
+    def _per_image(self) -> PerImage:
+        """Its opinion of a video."""
+        photos = self._photos()
+        return per_image_of(photos.model, photos.info, photos.chosen)
+
 
 @cache
 def packaged_photos(device: str) -> AmdMethod:
     """The packaged AMD of single images."""
     return open_amd(str(PHOTOS), None, None, device)
-
-
-def per_image_of(photos: AmdMethod) -> PerImage:
-    """The opinion that an AMD has in a video."""
-    return PerImage(photos.model, photos.chosen, photos.info.short_edge or SHORT_EDGE)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """What the method is given of one frame, on one grid (section 3.1).
 
 The grid h,w is the embedding's own resolution; the image keeps its size H,W. Optical flow comes at the image's
-size and is averaged to the grid, its vectors staying in pixels of the image. Motion evidence, where it is used, stands
-for flow and objectness both.
+size and is averaged to the grid, its vectors staying in pixels of the image. Evidence, where it is used, stands for
+flow and objectness both: what moves on its own and looks like an object (amd.motion.together).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import tee
 from typing import IO, cast
@@ -16,9 +16,8 @@ from torch import nn
 
 from amd.models.embedding import EmbeddingNetwork, embed
 from amd.motion.flow import FlowFiles, PairFlow, flows
+from amd.motion.together import Maps
 from amd.runtime.errors import UserError
-
-Evidence = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]  # of frames uint8 H,W,3, in order: float32 h,w each
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,14 @@ class FrameFeatures:
 
     image: np.ndarray  # H,W,3 uint8 RGB
     embedding: np.ndarray  # h,w,D float32
-    objectness: np.ndarray  # h,w float32, 0 to 1 (eq. 3), or motion evidence
+    objectness: np.ndarray  # h,w float32, 0 to 1 (eq. 3), or evidence
     flow: np.ndarray | None  # h,w,2 float32, pixels of the image to the next frame, x then y; None beside evidence
 
 
 def frame_features(
     image: np.ndarray, embedding: np.ndarray, objectness: np.ndarray, flow: np.ndarray | None = None
 ) -> FrameFeatures:
-    """A checked frame, of which `flow` is H,W,2 at the image's size; without it `objectness` is motion evidence.
+    """A checked frame, of which `flow` is H,W,2 at the image's size; without it `objectness` is evidence.
 
     Objectness of another resolution than the embedding is resized to it. Raises UserError for a flow of another
     size than the image, and for values that are not finite.
@@ -70,18 +69,19 @@ def video_features(
     network: nn.Module,
     short_edge: int | None,
     source: PairFlow | FlowFiles,
-    evidence: Evidence | None = None,
+    evidence: Maps | None = None,
 ) -> Iterator[FrameFeatures]:
     """What is seen in every image; images are resized to `short_edge` to be embedded.
 
     Where `evidence` is given, it stands for the network's objectness and for flow, which is then not computed.
     """
-    shown, embedded, moving = tee(images, 3)
+    shown, embedded = tee(images)
     described = embed(cast(EmbeddingNetwork, network), embedded, short_edge)
     if evidence is not None:
-        for image, (embedding, _), moves in zip(shown, described, evidence(moving), strict=True):
-            yield frame_features(image, embedding, moves)
+        for number, (image, (embedding, _)) in enumerate(zip(shown, described, strict=True)):
+            yield frame_features(image, embedding, evidence[number])
         return
+    shown, moving = tee(shown)
     for image, (embedding, objectness), flow in zip(shown, described, flows(moving, source), strict=True):
         yield frame_features(image, embedding, objectness, flow)
 

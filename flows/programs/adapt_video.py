@@ -18,15 +18,16 @@ from amd.config import DEFAULT_PATH, Fused, Params, load_params
 from amd.data.benchmarks.davis import Sequence, open_benchmark
 from amd.data.benchmarks.predictions import prediction_path
 from amd.data.images import read_image, write_mask
+from amd.data.sizes import resized
 from amd.inference.fused import segment_video
-from amd.inference.fusion import THRESHOLD, resized
-from amd.inference.per_image import SHORT_EDGE, PerImage
+from amd.inference.fusion import THRESHOLD
 from amd.inference.segmenter import segment_sequence
 from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment
 from amd.models.evidence import load_evidence
 from amd.models.loading import open_as
 from amd.motion.evidence import motion_evidence
+from amd.motion.per_image import PerImage, per_image_of
 from amd.runtime.errors import UserError, exit_on_user_error, system_errors
 from amd.runtime.files import sha256
 from amd.runtime.processes import keep_freed_memory
@@ -71,7 +72,7 @@ def adapt_video(checkpoint: Path, sequence: Sequence, params: Params, out: Path)
     segment = object_segment(info, None)
     adapted = adapt(model, clip, settings, segment, lambda _, loss: losses.append(loss))
     segment_sequence(adapted, info, sequence, out, sequence.dataset)
-    per_image = PerImage(adapted, segment, info.short_edge or SHORT_EDGE)
+    per_image = per_image_of(adapted, info, segment)
     segment_moving(sequence, images, moves, per_image, params.fused, out)
     figures = {"seconds": time.monotonic() - started, "iterations": settings.iterations}
     if losses:

@@ -11,6 +11,7 @@ import torch
 from checkpoints import save_amd
 from clips import write_flo
 from commands import refused
+from cues import packaged_cues
 from PIL import Image
 
 from amd.cli.program import main
@@ -20,9 +21,7 @@ from amd.data.synthetic.clips import encode
 from amd.data.video.decode import Source, read_frames
 from amd.models.checkpoint import save_checkpoint
 from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed
-from amd.models.evidence import load_evidence
 from amd.models.loading import open_model
-from amd.motion.evidence import motion_evidence
 from amd.motion.flow import flows, inverse_search
 from amd.transfer.frame import frame_features
 from amd.transfer.video import segment_video
@@ -95,18 +94,21 @@ def test_masks_are_those_of_the_method_step_by_step(folder, tmp_path):
     assert (summary["method"], summary["cues"], summary["flow"]) == ("transfer", "flow", "dis")
 
 
-def test_without_a_flow_the_cues_are_the_packaged_evidence(folder, tmp_path):
+def test_without_a_flow_the_cues_are_what_moves_and_looks_like_an_object(folder, tmp_path):
+    """The model of single images has a say: evidence alone gives other masks."""
     summary = transfer(folder, tmp_path, folder / "clip.mp4")
     network, _ = open_model(folder / "embedding.safetensors")
     images = [frame.image for frame in read_frames(Source("clip", folder / "clip.mp4"))]
-    moves = motion_evidence(images, *load_evidence())
-    parts = zip(images, embed(network, images, 64), moves, strict=True)
-    features = [frame_features(image, embedding, evidence) for image, (embedding, _), evidence in parts]
     settings = load_profile("quickstart").transfer.model_copy(update={"seeds": 12})
-    expected = [result.mask for result in segment_video(features, settings, load_profile("paper").crf)]
-    assert any(mask.any() for mask in expected)
-    for ours, theirs in zip(masks(tmp_path), expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+
+    def expected(cues: list[np.ndarray]) -> list[np.ndarray]:
+        parts = zip(images, embed(network, images, 64), cues, strict=True)
+        features = [frame_features(image, embedding, values) for image, (embedding, _), values in parts]
+        return [result.mask for result in segment_video(features, settings, load_profile("paper").crf)]
+
+    both, moves = map(expected, packaged_cues(images))
+    np.testing.assert_array_equal(masks(tmp_path), both)
+    assert not np.array_equal(both, moves)
     assert (summary["cues"], summary["flow"]) == ("evidence", None)
 
 

@@ -17,8 +17,8 @@ import amd
 from amd.cli import main
 from amd.evaluation.metrics import jaccard
 from amd.inference.export import EXPORTS
-from amd.inference.moving import PHOTOS
 from amd.models.evidence import load_evidence, save_evidence
+from amd.motion.per_image import PHOTOS
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
 

@@ -19,8 +19,8 @@ from amd.config.profiles import profile_text
 from amd.data.synthetic.clips import encode
 from amd.data.tables import EVIDENCE, HELD_OUT, MANIFEST, read_table
 from amd.data.video.decode import Source, read_frames
-from amd.inference.moving import PHOTOS
 from amd.models.loading import open_model
+from amd.motion.per_image import PHOTOS
 from amd.registry.gates import Evidence
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, run_lock, write_json

@@ -6,11 +6,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from checkpoints import save_amd
 from commands import refused
+from cues import packaged_cues
 from layouts import write_davis
 from mlflow import MlflowClient
 from PIL import Image
@@ -24,9 +26,7 @@ from amd.evaluation.metrics import boundary_f, jaccard
 from amd.evaluation.transfer_videos import DescribedSequence, open_features
 from amd.models.checkpoint import save_checkpoint
 from amd.models.embedding import EmbeddingArchitecture, EmbeddingInfo, EmbeddingNetwork, embed, embed_image
-from amd.models.evidence import load_evidence
 from amd.models.loading import open_model
-from amd.motion.evidence import motion_evidence
 from amd.motion.flow import inverse_search
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
@@ -154,9 +154,18 @@ def test_pictures_are_drawn(project):
         assert figure.width > 3 * figure.height
 
 
+def write_disc(root: Path) -> None:
+    """A sequence of a bright disc that moves over a blurred ground, large enough to be seen to move."""
+    ground = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 120, (64, 96, 3), np.uint8), (0, 0), 3)
+    rows, columns = np.mgrid[:64, :96]
+    masks = [np.hypot(rows - 30, columns - 30 - 6 * number) < 14 for number in range(4)]
+    frames = [(np.where(mask[..., None], np.uint8([250, 180, 60]), ground), mask) for mask in masks]
+    write_davis(root, "bear", frames, quality=95)
+
+
 def test_the_stages_take_amds_features_and_evidence(project, tmp_path, monkeypatch):
-    for name in ("clips", "models"):
-        shutil.copytree(project / name, tmp_path / name)
+    write_disc(tmp_path / "clips")
+    shutil.copytree(project / "models", tmp_path / "models")
     changes = {
         "data": {"benchmark_root": "clips"},
         "transfer": {"features": "amd", "window": 3, "seeds": 15, "background_seeds": 4},
@@ -168,16 +177,20 @@ def test_the_stages_take_amds_features_and_evidence(project, tmp_path, monkeypat
     assert (protocol["supervision"], protocol["cues"]) == ("none", "evidence")
     paths = sorted(Path("clips/JPEGImages/480p/bear").iterdir())
     images, settings = [read_image(path) for path in paths], load_params("params.yaml").transfer
-    described = embed(open_features("amd", "models/amd.safetensors").network, images, None)
-    moves = motion_evidence(images, *load_evidence())
-    features = [
-        frame_features(image, embedding, evidence)
-        for image, (embedding, _), evidence in zip(images, described, moves, strict=True)
-    ]
-    expected = segment_video(features, settings.model_copy(update={"crf": False}), load_params("params.yaml").crf)
-    for number, result in enumerate(expected):
-        mask = read_mask(Path(f"predictions/transfer/plain/masks/builtin-clips/bear/{number:05d}.png"))
-        np.testing.assert_array_equal(mask, result.mask)
+    plain = settings.model_copy(update={"crf": False})
+
+    def expected(cues: list[np.ndarray]) -> list[np.ndarray]:
+        described = embed(open_features("amd", "models/amd.safetensors").network, images, None)
+        features = [
+            frame_features(image, embedding, evidence)
+            for image, (embedding, _), evidence in zip(images, described, cues, strict=True)
+        ]
+        return [result.mask for result in segment_video(features, plain, load_params("params.yaml").crf)]
+
+    both, moves = map(expected, packaged_cues(images))
+    written = sorted(Path("predictions/transfer/plain/masks/builtin-clips/bear").iterdir())
+    np.testing.assert_array_equal([read_mask(path) for path in written], both)
+    assert not np.array_equal(both, moves)  # the model of single images has a say
 
 
 def command(*words: object) -> None:

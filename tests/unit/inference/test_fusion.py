@@ -8,15 +8,17 @@ import pytest
 import torch
 
 from amd.config.fused import FIT, Confidence, Fused
+from amd.data.sizes import resized, small_size
 from amd.evaluation.baselines import flow_outliers
-from amd.inference.fused import Evidence, FrameMask, Sample, flow_video, segment_video
-from amd.inference.fusion import both, fuse, mean_of, resized, small_size
-from amd.inference.per_image import PerImage
-from amd.inference.spool import Spool
+from amd.inference.fused import FrameMask, Sample, flow_video, segment_video
+from amd.inference.fusion import fuse, mean_of
 from amd.models.amd import AMD, Architecture
 from amd.models.evidence import EvidenceArchitecture, EvidenceInfo, EvidenceNetwork
 from amd.motion.evidence import motion_evidence
 from amd.motion.inputs import channels
+from amd.motion.per_image import PerImage
+from amd.motion.spool import Spool
+from amd.motion.together import Evidence, both
 
 PLAIN = Fused(crf=None, short_edge=24)
 FEW = {"batch_size": 2, "short_edge": 24, "precision": "float32", "threads": 1}

@@ -6,16 +6,21 @@ different places.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 
-from amd.inference.fusion import resized, small_size
-from amd.inference.spool import Spool
+from amd.data.sizes import resized, small_size
 from amd.models.amd import AMD
+from amd.models.checkpoint import ModelInfo, object_segment
+from amd.models.evidence import PACKAGED
 from amd.models.inference import masks_of, network_input
+from amd.models.loading import open_as
+from amd.motion.spool import Spool
 from amd.runtime.ahead import map_ahead
 
+PHOTOS = PACKAGED.with_name("photo.safetensors")
 SHORT_EDGE = 180  # for a model that was trained on images at their own size
 
 
@@ -41,3 +46,14 @@ class PerImage:
         masks = masks_of(self.model, torch.cat([upright, upright.flip(-1)]))[:, self.segment]
         seen = torch.stack((masks[0], masks[1].flip(-1))).mean(0).cpu().numpy()
         return resized(seen, small_size(image.shape, self.short_edge))
+
+
+def per_image_of(model: AMD, info: ModelInfo, segment: int | None = None) -> PerImage:
+    """An AMD as it is to see images, by `segment`, else its own; UserError when there is no such segment."""
+    return PerImage(model, object_segment(info, segment), info.short_edge or SHORT_EDGE)
+
+
+@cache
+def packaged_per_image(device: str = "cpu") -> PerImage:
+    """The packaged model of single images."""
+    return per_image_of(*open_as(AMD, PHOTOS, device))
