@@ -69,7 +69,8 @@ def rates(counts: np.ndarray) -> dict[str, float | None]:
 def score_robustness(made: list[Version], masks_of: Callable[[str], Masks], threads: int = 1) -> dict:
     """{"protocol", "published", "scores": {version: numbers of MEASURES}}, pooled; `masks_of` a version's name.
 
-    Frames are worked at in `threads` threads. Raises UserError for a truth of another size than its frame, or when no frame is annotated.
+    Frames are worked at in `threads` threads. Raises UserError for a truth of another size than its frame, or when no
+    frame is annotated.
     """
     if not any(sequence.scored_frames for sequence in made[0].sequences):
         folder = made[0].sequences[0].frames[0].image.parent
