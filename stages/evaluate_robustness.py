@@ -11,6 +11,7 @@ from amd.evaluation.corruptions import versions
 from amd.evaluation.robustness import model_masks, score_robustness, write_corruption_sheet
 from amd.evaluation.vos import LABEL_FREE
 from amd.runtime.files import write_json
+from amd.runtime.processes import free_threads, limit_threads
 from amd.runtime.tracking import Run
 from stages import run_stage
 
@@ -23,7 +24,9 @@ def main(params: Params, run: Run) -> None:
     """Score and picture the frames as they are and under every corruption."""
     sequences = open_benchmark(params.data.benchmark, params.data.benchmark_root)
     made, masks = versions(sequences, params.robustness), model_masks(CHECKPOINT)
-    report = score_robustness(made, lambda name: masks)
+    threads = free_threads()
+    limit_threads(1)  # of each frame: it is too small to share
+    report = score_robustness(made, lambda name: masks, threads)
     report["protocol"] |= LABEL_FREE | {"strengths": params.robustness.model_dump()}
     write_json(SCORES, report)
     write_corruption_sheet(SHEET, sequences[:PICTURED], made, lambda name: masks)

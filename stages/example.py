@@ -6,6 +6,7 @@ Input: examples/, params.fused. Output: predictions/example (what `amd segment` 
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from amd.config import Params
 from amd.draw.overlay import draw_mask
@@ -13,6 +14,7 @@ from amd.draw.sheet import write_sheet
 from amd.inference.export import SourceInfo, open_exports
 from amd.inference.segmenter import Segmenter
 from amd.runtime.files import write_json
+from amd.runtime.processes import free_threads, limit_threads
 from amd.runtime.tracking import Run
 from stages import run_stage
 
@@ -24,6 +26,7 @@ SHOWN = 5  # frames
 
 def main(params: Params, run: Run) -> None:
     """Segment every clip of the folder, and draw some frames of each."""
+    limit_threads(free_threads())
     clips = sorted(CLIPS.glob("*.mp4"))
     rows, figures = [], {}
     for clip in clips:
@@ -38,7 +41,7 @@ def main(params: Params, run: Run) -> None:
 
 def segment_clip(clip: Path, params: Params) -> tuple[list[np.ndarray], dict[str, float]]:
     """Every frame with its mask drawn, at a third of its size, and the clip's figures."""
-    segmenter = Segmenter.from_pretrained(threads=params.adapt.threads, settings=params.fused)
+    segmenter = Segmenter.from_pretrained(threads=torch.get_num_threads(), settings=params.fused)
     pictures, areas, sure = [], [], []
     with open_exports(("masks", "overlay"), OUT / clip.stem, SourceInfo(clip.stem)) as write:
         for frame in segmenter.segment_video(clip):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# of convolutions; the loss and warping are always float32. auto: bfloat16 where the machine has units for it
+# of convolutions; the loss and warping are always float32. auto: bfloat16 where the machine multiplies it faster
 Precision = Literal["auto", "float32", "bfloat16"]
 
 

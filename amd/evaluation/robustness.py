@@ -26,6 +26,7 @@ from amd.models.amd import AMD
 from amd.models.checkpoint import object_segment
 from amd.models.inference import object_mask, soft_masks
 from amd.models.loading import open_as
+from amd.runtime.ahead import map_ahead
 from amd.runtime.errors import UserError
 from amd.runtime.files import write_json
 from amd.runtime.progress import progress
@@ -65,10 +66,11 @@ def rates(counts: np.ndarray) -> dict[str, float | None]:
     return dict(zip(MEASURES, numbers, strict=True))
 
 
-def score_robustness(made: list[Version], masks_of: Callable[[str], Masks]) -> dict:
+def score_robustness(made: list[Version], masks_of: Callable[[str], Masks], threads: int = 1) -> dict:
     """{"protocol", "published", "scores": {version: numbers of MEASURES}}, pooled; `masks_of` a version's name.
 
-    Raises UserError for a truth of another size than its frame, or when no frame is annotated.
+    Frames are worked at in `threads` threads. Raises UserError for a truth of another size than its frame, or when no
+    frame is annotated.
     """
     if not any(sequence.scored_frames for sequence in made[0].sequences):
         folder = made[0].sequences[0].frames[0].image.parent
@@ -76,7 +78,7 @@ def score_robustness(made: list[Version], masks_of: Callable[[str], Masks]) -> d
     return {
         "protocol": _protocol(made),
         "published": PUBLISHED | note(_is_published(made[0].sequences), made[0].sequences[0].dataset),
-        "scores": {version.name: rates(_counts(version, masks_of(version.name))) for version in made},
+        "scores": {version.name: rates(_counts(version, masks_of(version.name), threads)) for version in made},
     }
 
 
@@ -157,12 +159,16 @@ def format_robustness(report: dict) -> str:
     return "\n".join(lines + [f"{key}: {value}" for key, value in report["protocol"].items()])
 
 
-def _counts(version: Version, masks: Masks) -> np.ndarray:
+def _counts(version: Version, masks: Masks, threads: int) -> np.ndarray:
     """The confusion matrix of background and foreground, pooled over the frames."""
+
+    def counted(of: tuple[Sequence, BenchmarkFrame]) -> np.ndarray:
+        image, truth = version.read(of[1])
+        return confusion(masks(*of, image).astype(np.uint8), truth.astype(np.uint8), 2)
+
     pooled = np.zeros((2, 2), np.int64)
-    for sequence, frame in progress(list(version.frames()), version.name, unit="frames"):
-        image, truth = version.read(frame)
-        pooled += confusion(masks(sequence, frame, image).astype(np.uint8), truth.astype(np.uint8), 2)
+    for counts in map_ahead(counted, progress(list(version.frames()), version.name, unit="frames"), threads):
+        pooled += counts
     return pooled
 
 

@@ -1,12 +1,11 @@
-"""One process or many: process groups, launching with torchrun, and batch norm over all of them.
+"""One process or many: process groups, and batch norm over all of them.
 
 Input: torchrun's environment (none for a single process). The same program runs on one CPU, on several GPUs
 and on several nodes; gloo on CPUs, nccl on GPUs.
 """
 
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,9 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from amd.models.precision import choose_device
-from amd.runtime.processes import keep_freed_memory, program_group
-
-GRACE_S = 60.0  # for the step under way to end, and the state to be saved
+from amd.runtime.processes import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -52,18 +49,6 @@ def join_processes(device: str) -> Iterator[Process]:
         yield Process(dist.get_rank(), count, chosen)
     finally:
         dist.destroy_process_group()
-
-
-def launch(module: str, arguments: Sequence[str], processes: int) -> int:
-    """Run `python -m module` in `processes` torchrun processes on this machine; its exit status.
-
-    However this process ends, they end too, and are given the time to save where they are.
-    """
-    command = [sys.executable]
-    if processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    with program_group([*command, "-m", module, *arguments], GRACE_S) as program:
-        return program.wait()
 
 
 def mean_over_processes(value: Tensor) -> Tensor:

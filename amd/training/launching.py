@@ -1,21 +1,23 @@
 """A training as part of a larger work: in several processes where asked, and gone on with after a kill.
 
-Input: what it is made from. Output: what `python -m amd.training TASK` writes.
+Input: what it is made from. Output: what `python -m amd.training TASK` writes. Without torch, which the program of the
+training itself imports.
 """
 
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from amd.config import Params
 from amd.runtime.files import run_lock
+from amd.runtime.processes import program_group
 from amd.runtime.receipts import fingerprint
-from amd.training.distributed import launch
 
 PROGRAM = "amd.training"
+GRACE_S = 60.0  # for the step under way to end, and the state to be saved
 
 
 def run_training(
@@ -44,3 +46,15 @@ def run_training(
             sys.exit(status)
         then()
         shutil.rmtree(state, ignore_errors=True)
+
+
+def launch(module: str, arguments: Sequence[str], processes: int) -> int:
+    """Run `python -m module` in `processes` torchrun processes on this machine; its exit status.
+
+    However this process ends, they end too, and are given the time to save where they are.
+    """
+    command = [sys.executable]
+    if processes > 1:
+        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    with program_group([*command, "-m", module, *arguments], GRACE_S) as program:
+        return program.wait()

@@ -15,7 +15,7 @@ from waiting import wait_for
 
 from amd.config import load_params
 from amd.models.loading import open_model
-from amd.models.precision import fastest_precision
+from amd.models.precision import cpu_gains_by_bfloat16, fastest_precision
 from amd.runtime.errors import UserError
 from amd.training.distributed import Process
 from amd.training.loop import NON_FINITE_LIMIT, TrainSettings, train
@@ -228,9 +228,14 @@ def test_a_state_of_another_network_is_refused(tmp_path):
 
 def test_precision_is_chosen_by_the_machine():
     cpu = torch.device("cpu")
-    has_units = torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
-    assert fastest_precision("auto", cpu) == (torch.bfloat16 if has_units else torch.float32)
+    gains = cpu_gains_by_bfloat16(torch.cpu.get_capabilities())
+    assert fastest_precision("auto", cpu) == (torch.bfloat16 if gains else torch.float32)
     assert fastest_precision("float32", cpu) == torch.float32
+    vectors, matrices = {"avx512_bf16": True, "amx_bf16": False}, {"avx512_bf16": True, "amx_bf16": True}
+    assert cpu_gains_by_bfloat16({"cpu_name": "AMD EPYC 9R14"} | vectors)
+    assert not cpu_gains_by_bfloat16({"cpu_name": "Intel Xeon"} | vectors)  # no faster there, and converted at a cost
+    assert cpu_gains_by_bfloat16({"cpu_name": "Intel Xeon"} | matrices)
+    assert not cpu_gains_by_bfloat16({"cpu_name": "Apple M1"})
 
 
 def test_another_seed_has_another_curve(project, undisturbed, tmp_path):
