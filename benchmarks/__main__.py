@@ -25,7 +25,7 @@ from amd.runtime.processes import keep_freed_memory
 from benchmarks.measure import Row, Setting
 from benchmarks.table import HEADER, line
 
-SUBJECTS = ("limits", "decoding", "sharding", "reading", "training_step", "inference", "adaptation", "clip")
+SUBJECTS = ("limits", "decoding", "sharding", "evidence", "reading", "training_step", "inference", "adaptation", "clip")
 ALONE = ("busy",)  # run when asked for by name
 
 
