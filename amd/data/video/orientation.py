@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 
 MATRIX_BYTES = 36  # nine numbers of 32 bits, row by row, in this machine's order
@@ -39,7 +39,8 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """The orientation that a decoded frame asks for; as stored where it says nothing."""
-    side_data: Any = frame.side_data  # its keys are names too, and only these have types
+    # Not frame.side_data: frame and container would hold each other, and every frame wait for the garbage collector.
+    side_data: Any = SideDataContainer(frame)  # its keys are names too, and only these have types
     matrix = side_data.get(Type.DISPLAYMATRIX)
     return Orientation() if matrix is None else from_matrix(bytes(matrix))
 
