@@ -40,8 +40,8 @@ class Orientation:
 def orientation_of(frame: VideoFrame) -> Orientation:
     """The orientation that a decoded frame asks for; as stored where it says nothing."""
     # Not frame.side_data: frame and container would hold each other, and every frame wait for the garbage collector.
-    side_data: Any = SideDataContainer(frame)  # its keys are names too, and only these have types
-    matrix = side_data.get(Type.DISPLAYMATRIX)
+    side_data: Any = SideDataContainer(frame)  # type: ignore[call-arg]  # stubs lack it
+    matrix = side_data.get(Type.DISPLAYMATRIX)  # a key's name would do, too, but only these have types
     return Orientation() if matrix is None else from_matrix(bytes(matrix))
 
 
