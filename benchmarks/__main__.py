@@ -18,14 +18,13 @@ from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
-from amd.models.precision import choose_device
 from amd.runtime.errors import exit_on_user_error
 from amd.runtime.files import write_json
 from amd.runtime.processes import keep_freed_memory
 from benchmarks.measure import Row, Setting
 from benchmarks.table import HEADER, line
 
-SUBJECTS = ("limits", "decoding", "sharding", "reading", "training_step", "inference", "adaptation", "clip")
+SUBJECTS = ("limits", "decoding", "sharding", "evidence", "reading", "training_step", "inference", "adaptation", "clip")
 ALONE = ("busy",)  # run when asked for by name
 
 
@@ -39,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Here, since every process that a subject starts imports this module first: sharding's load no torch.
     import torch
 
+    from amd.models.precision import choose_device
     from benchmarks.machine import describe
 
     report = describe() | {"quick": options.quick, "subjects": {}, "rows": []}

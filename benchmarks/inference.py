@@ -50,7 +50,7 @@ def image_rows(setting: Setting, model: AMD) -> Iterator[Row]:
         "float32": partial(resized_masks, model.segment, image, setting.device),
         "plain": partial(resized_masks, plain.segment, image, setting.device),
     }
-    times = in_turn(setting, calls, 20, 5)
+    times = in_turn(setting, calls, 10, 5)
     for ours, target in (("ours", TIMES_PLAIN), ("float32", None)):
         case = f"ResNet-50, an image of {width}x{height}, {'soft_masks' if ours == 'ours' else ours}"
         counted = {"items": 1, "item": "images", "target": target}
@@ -96,7 +96,7 @@ def video_rows(setting: Setting, model: AMD) -> Iterator[Row]:
     images = [torch.from_numpy(frame) for frame in frames(lengths[-1], height, width)]
     calls = {str(n): partial(segment_video, model, path, setting.scratch) for n, path in clips.items()}
     calls["network"] = lambda: [soft_masks(model, image, None) for image in images]
-    times = in_turn(setting, calls, 20, 3)
+    times = in_turn(setting, calls, 10, 3)
     longest = str(lengths[-1])
     case = f"small network, a video of {{size}} frames of {width}x{height}"
     counted = {"against": "masks of its frames alone", "items": lengths[-1], "item": "frames"}

@@ -15,6 +15,7 @@ import simplejpeg
 from amd.config import Ingest, Shard
 from amd.config.profiles import load_profile
 from amd.data.ingest.manifest import ingest
+from amd.data.pairs.evidence import EvidenceSource
 from amd.data.pairs.pack import SUBSAMPLING
 from amd.data.pairs.write import write_shards
 from amd.data.video.decode import fit_size
@@ -60,7 +61,9 @@ def on_one_core(call: Callable[[], int]) -> Callable[[], int]:
     return run
 
 
-def sharding(scratch: Path, path: Path, videos: int, shard: Shard) -> Callable[[], int]:
+def sharding(
+    scratch: Path, path: Path, videos: int, shard: Shard, evidence: EvidenceSource | None = None
+) -> Callable[[], int]:
     """Sharding into a fresh folder each time, the processes' start included; the videos are one under many names."""
     (row,) = ingest(path, INGEST, shard)
     rows = [row | {"video_id": f"{row['video_id']}-{number}"} for number in range(videos)]
@@ -68,7 +71,7 @@ def sharding(scratch: Path, path: Path, videos: int, shard: Shard) -> Callable[[
 
     def run() -> int:
         folder = next(folders)
-        pairs = write_shards(rows, folder, shard)
+        pairs = write_shards(rows, folder, shard, evidence)
         shutil.rmtree(folder)
         return pairs
 

@@ -59,7 +59,7 @@ def against_plain(
     for dtype in precisions(setting.device):
         steps[name(dtype)] = our_step(network, batch, dtype, setting.device)
     steps[f"{name(dtype)}, recomputing"] = our_step(network, batch, dtype, setting.device, checkpointing=True)
-    times = in_turn(setting, steps, 60, 3)
+    times = in_turn(setting, steps, 20, 3)
     for key in list(steps)[1:]:
         target = None if "recomputing" in key else targets.get("float32" if key == "float32" else "fast")
         case = f"{title}, {number} pairs of {edge}x{edge}, {key}"

@@ -41,10 +41,21 @@ def each_in_pool(
     second_tries: set[Future] = set()
     context = multiprocessing.get_context("spawn")  # decoders' threads do not survive a fork
     ending, lifeline = context.Pipe(duplex=False)
+
+    def start(item: Item, process: ProcessPoolExecutor) -> Future:
+        """Hand out an item, to a new process where this one died after its last item."""
+        try:
+            future = _submit(process, work, item)
+        except BrokenProcessPool:
+            process.shutdown()
+            process = _new_process(context, ending)
+            future = _submit(process, work, item)
+        running[future] = item, process
+        return future
+
     try:
         for item in islice(waiting, workers):
-            process = _new_process(context, ending)
-            running[_submit(process, work, item)] = item, process
+            start(item, _new_process(context, ending))
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 item, process = running.pop(future)
@@ -53,11 +64,10 @@ def each_in_pool(
                     process.shutdown()
                     process = _new_process(context, ending)
                     if future not in second_tries:
-                        second_tries.add(again := _submit(process, work, item))
-                        running[again] = item, process
+                        second_tries.add(start(item, process))
                         continue
                 for following in islice(waiting, 1):
-                    running[_submit(process, work, following)] = following, process
+                    start(following, process)
                     break
                 else:
                     process.shutdown(wait=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 
 MATRIX_BYTES = 36  # nine numbers of 32 bits, row by row, in this machine's order
@@ -39,8 +39,9 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """The orientation that a decoded frame asks for; as stored where it says nothing."""
-    side_data: Any = frame.side_data  # its keys are names too, and only these have types
-    matrix = side_data.get(Type.DISPLAYMATRIX)
+    # Not frame.side_data: frame and container would hold each other, and every frame wait for the garbage collector.
+    side_data: Any = SideDataContainer(frame)  # type: ignore[call-arg]  # stubs lack it
+    matrix = side_data.get(Type.DISPLAYMATRIX)  # a key's name would do, too, but only these have types
     return Orientation() if matrix is None else from_matrix(bytes(matrix))
 
 

@@ -7,13 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from clips import encode, encode_images, encode_sound, numbered_picture
-from moving_scenes import EVERY_PAIR
+from moving_scenes import EVERY_PAIR, content
 from PIL import Image
 from privileges import permission_bits_bind
 from projects import REPOSITORY
@@ -248,6 +251,21 @@ def test_pool_outlives_a_process_that_crashes():
     assert outcomes == {0: 0, 1: 2, 2: 4, 5: 10, 6: 12, 7: 14}
 
 
+def work_then_die(number: int) -> int:
+    """Gives the number; on 1, the process dies a little later, when nobody asks anything of it."""
+    if number == 1:
+        threading.Timer(0.1, os._exit, (1,)).start()
+    return number
+
+
+def test_pool_outlives_a_process_that_dies_between_two_items():
+    found = []
+    for _, outcome in each_in_pool(work_then_die, range(4), 1):
+        found.append(outcome)
+        time.sleep(0.4)  # whoever takes the results is slow
+    assert found == [0, 1, 2, 3]
+
+
 def report_process(number: int) -> int:
     return os.getpid()
 
@@ -312,6 +330,40 @@ def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     load_params()
     return tmp_path
+
+
+def kill_one_at_work(killed: list[Path]) -> None:
+    """Kill the first process of this one that has a video open, and say which."""
+    deadline = time.monotonic() + 60
+    while not killed and time.monotonic() < deadline:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                videos = [Path(file.path) for file in process.open_files() if file.path.endswith(".mp4")]
+                if videos:
+                    process.kill()
+                    killed += videos
+                    return
+        time.sleep(0.001)
+
+
+def test_stage_with_a_process_killed_amid_a_video_ends_as_one_without(project):
+    assert load_params().ingest.workers == 2
+    for number in range(4):
+        encode(project / f"in/{number}.mp4", frames=60 + number, size=(480, 360))
+    run_stage("ingest", stage.main)
+    outputs, (memory,) = content(project / "data"), (project / ".amd/ingest").iterdir()
+    remembered = sorted(map(str, read_table(memory, MANIFEST)))  # as they got done
+    shutil.rmtree(project / "data")
+    shutil.rmtree(project / ".amd/ingest")
+    killed: list[Path] = []
+    thread = threading.Thread(target=kill_one_at_work, args=(killed,))
+    thread.start()
+    run_stage("ingest", stage.main)
+    thread.join()
+    assert len(killed) == 1
+    assert content(project / "data") == outputs
+    assert list((project / ".amd/ingest").iterdir()) == [memory]  # nothing half-written
+    assert sorted(map(str, read_table(memory, MANIFEST))) == remembered
 
 
 def test_stage_writes_manifest_and_report(project):

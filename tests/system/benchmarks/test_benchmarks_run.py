@@ -63,6 +63,12 @@ def test_the_table_of_the_documents_has_a_line_for_every_row(report):
     assert report["versions"]["torch"] in measured_on(report)
 
 
+def test_processes_of_sharding_load_no_torch():
+    """Every process that a subject starts imports the program first: torch would be part of what is measured."""
+    code = "import sys, benchmarks.__main__, benchmarks.sharding; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
 def setting(folder: Path, quick: bool = False) -> Setting:
     return Setting(quick, torch.device("cpu"), folder)
 

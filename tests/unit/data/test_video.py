@@ -1,5 +1,6 @@
 """Decoding: real encoded clips whose frames carry their numbers, and the real odd videos."""
 
+import gc
 import os
 import time
 from fractions import Fraction
@@ -232,6 +233,17 @@ def test_a_header_that_promises_too_many_frames_takes_no_memory(tmp_path):
     assert probe(path).frames_promised > 2**31
     frames = list(read_frames(source(path)))
     assert [(read_number(frame.image), frame.decoder) for frame in frames] == [(number, "pyav") for number in range(6)]
+
+
+def test_frames_go_without_the_garbage_collector(tmp_path):
+    path = encode(tmp_path / "clip.mp4", frames=20, rotation=90)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in read_frames(source(path, "pyav")):
+            assert sum(type(thing) is av.VideoFrame for thing in gc.get_objects()) < 5
+    finally:
+        gc.enable()
 
 
 def test_stops_early(tmp_path):
