@@ -118,7 +118,7 @@ def _pretrain(params: "Params", out: Path) -> None:
     start = params.pretrain.start
     if start is not None and not Path(start).is_file():
         raise UserError(f"pretrain.start: {start}: no such checkpoint; give a file")
-    made = made_from(params, out / INDEX, start and Path(start), out / MANIFEST)
+    made = made_from(params, out / INDEX, Path(start) if start else None, out / MANIFEST)
     options = {"--params": out / "params.yaml", "--index": out / INDEX, "--start": start}
     options |= {"--out": out / PRETRAINED, "--history": out / HISTORY}
     options |= {"--left-out": out / MANIFEST if params.pretrain.patience else None}

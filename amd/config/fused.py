@@ -45,8 +45,10 @@ class Confidence(Section):
 
     # More than this is the scene, whose motion was taken for an object's.
     largest_area: float = Field(default=0.6, gt=0, le=1)
-    # Evidence of still scenes before a moving camera stays below this, that of objects above.
-    least_decided: float = Field(default=0.47, ge=0, le=1)
+    # Evidence of noise and of what sways stays below this, that of objects above.
+    least_decided: float = Field(default=0.35, ge=0, le=1)
+    # Where more than this share of what moves may be depth in a still scene, it is; of objects it is less.
+    most_parallax: float = Field(default=0.975, ge=0, le=1)
     # Evidence that jumps about stays below this; it is a guard, as appearance learns what is wrong all the time, too.
     least_agreement: float = Field(default=0.2, ge=0, le=1)
 

@@ -40,12 +40,15 @@ class Confident:
         return self.decided * self.agreement if self.sure else 0.0
 
 
-def judge_video(frames: Iterable[list[Opinion]], limits: Confidence) -> Confident:
-    """Of a video, from the opinions on a sample of its frames; all their pixels are taken together."""
+def judge_video(frames: Iterable[list[Opinion]], limits: Confidence, parallax: float = 0.0) -> Confident:
+    """Of a video, from the opinions on a sample of its frames; all their pixels are taken together.
+
+    `parallax` is the share of what moves that may be depth (amd.motion.parallax).
+    """
     sums = [_sums(opinions) for opinions in frames]
     if not sums:
         return Confident(0.0, 0.0, 0.0, "no confident object in the video: it has no frame")
-    return _judged(*_measures(np.sum(sums, axis=0)), limits, "the video")
+    return _judged(*_measures(np.sum(sums, axis=0)), limits, parallax)
 
 
 def judge_frame(opinions: list[Opinion], limits: Confidence) -> Confident:
@@ -74,14 +77,16 @@ def _measures(sums: np.ndarray) -> tuple[float, float, float]:
     return area, decided, agreement
 
 
-def _judged(area: float, decided: float, agreement: float, limits: Confidence, where: str) -> Confident:
+def _judged(area: float, decided: float, agreement: float, limits: Confidence, parallax: float) -> Confident:
+    depth = "what moves does so as near and far things do before a moving camera"
     reasons = [
         _too_large(area, limits),
         f"nothing moves on its own for sure ({decided:.2f})" if decided < limits.least_decided else "",
+        f"{depth} ({parallax:.0%})" if parallax > limits.most_parallax else "",
         f"motion and appearance disagree ({agreement:.2f})" if agreement < limits.least_agreement else "",
     ]
     reason = next((reason for reason in reasons if reason), "")
-    return Confident(area, decided, agreement, reason and f"no confident object in {where}: {reason}")
+    return Confident(area, decided, agreement, reason and f"no confident object in the video: {reason}")
 
 
 def _too_large(area: float, limits: Confidence) -> str:

@@ -21,6 +21,7 @@ from amd.evaluation.baselines import flow_outliers
 from amd.inference.confidence import Confident, judge_frame, judge_video
 from amd.inference.fusion import THRESHOLD, Opinion, fuse
 from amd.models.amd import AMD, Architecture
+from amd.motion.parallax import Parallax
 from amd.motion.per_image import PerImage
 from amd.motion.together import Evidence, Maps, joined_maps
 from amd.runtime.ahead import map_ahead
@@ -71,17 +72,20 @@ def segment_video(
     device: torch.device | str = "cpu",
     threads: int = 1,
     steps: Steps = range,
+    parallax: Parallax | None = None,
 ) -> Iterator[FrameMask]:
     """A FrameMask for each of the frames uint8 H,W,3 of a video, which `open_frames` gives from the start.
 
     `per_image` has a say in "fused". `start` is an AMD that a fit begins with, and its object segment; None begins from
     scratch. It is fitted on `device`, whose iterations `steps` counts. `threads` smooth masks while the next frames are
-    read. UserError as amd.training.adaptation.adapt.
+    read. `parallax` is what `evidence` counts depth with: where that is all that moves, there is no object. UserError
+    as amd.training.adaptation.adapt.
     """
     sample = Sample(settings.frames, settings.fit.short_edge or settings.short_edge)
     seen = per_image if method == "fused" else None
     with joined_maps(sample.watch(open_frames()), evidence, seen, settings.least_known) as maps:
-        opinions, verdict = _asked(sample, maps, settings, method, start, device, steps)
+        depth = parallax.share if parallax else 0.0
+        opinions, verdict = _asked(sample, maps, settings, method, start, device, steps, depth)
         if not verdict.sure:
             yield from (_nothing(image, verdict) for image in open_frames())
             return
@@ -97,15 +101,16 @@ def _asked(
     start: tuple[AMD, int] | None,
     device: torch.device | str,
     steps: Steps,
+    depth: float,
 ) -> tuple["Opinions", Confident]:
     """Who has a say on the frames, and the verdict on the video.
 
     To what is refused as undecided no appearance is fitted: that takes longer than all the rest.
     """
     limits = settings.confidence
-    verdict = judge_video(([(1.0, maps[number])] for number in sample.images), limits)
+    verdict = judge_video(([(1.0, maps[number])] for number in sample.images), limits, depth)
     fits = method == "amd" or (method == "fused" and settings.iterations > 0)
-    if not fits or verdict.decided < limits.least_decided:
+    if not fits or verdict.decided < limits.least_decided or depth > limits.most_parallax:
         return Opinions(), verdict
     model, segment = start or (from_scratch(settings), OBJECT)
     appearance = fit_appearance(model.to(device), segment, sample, maps, settings.fitting, steps)

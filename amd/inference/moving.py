@@ -6,7 +6,7 @@ object (amd.inference.fused). A photo, in which nothing moves, is given to the A
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -26,6 +26,7 @@ from amd.models.evidence import PACKAGED, EvidenceInfo, EvidenceNetwork, load_ev
 from amd.models.loading import open_as
 from amd.models.precision import choose_device
 from amd.motion.evidence import motion_evidence
+from amd.motion.parallax import Parallax
 from amd.motion.per_image import PHOTOS, PerImage, per_image_of
 from amd.runtime.errors import UserError
 
@@ -77,13 +78,16 @@ class MovingMethod:
                     passing.append(frame)
                 yield frame.image
 
-        evidence = partial(_evidence, network=self.network, info=self.info, threads=self.threads)
+        parallax = Parallax()
+        evidence = partial(
+            motion_evidence, network=self.network, info=self.info, threads=self.threads, parallax=parallax
+        )
         device = next(self.network.parameters()).device
         steps = partial(video.steps, "fit")
         start = (self.own.model, self.own.chosen) if self.own else None
         per_image = self._per_image() if self.opinion == "fused" else None
         for made in segment_video(
-            open_frames, evidence, self.settings, self.opinion, per_image, start, device, self.threads, steps
+            open_frames, evidence, self.settings, self.opinion, per_image, start, device, self.threads, steps, parallax
         ):
             frame = passing.popleft()
             reason = made.confidence.reason
@@ -163,9 +167,3 @@ def open_moving(choice: Choice, opinion: Method) -> MovingMethod:
         start = amd_method(*open_as(AMD, choice.model, choice.device), None, choice.segment)
     settings = choice.settings.model_copy(update={"iterations": choice.adapt} if choice.adapt else {})
     return MovingMethod(opinion, network, info, settings, choice.threads, start)
-
-
-def _evidence(
-    images: Iterable[np.ndarray], network: EvidenceNetwork, info: EvidenceInfo, threads: int
-) -> Iterator[np.ndarray]:
-    return motion_evidence(images, network, info, threads=threads)

@@ -1,5 +1,6 @@
 """What this machine computes with: the device, the type of convolutions, and what that does to masks."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def rounding_error(model: Any, images: Tensor) -> float:
     return (fast - exact).abs().max().item()
 
 
-def cpu_gains_by_bfloat16(capabilities: dict[str, Any]) -> bool:
+def cpu_gains_by_bfloat16(capabilities: Mapping[str, Any]) -> bool:
     """Whether a CPU convolves bfloat16 faster than float32: with AMX, or with AVX512-BF16 that is not Intel's.
 
     AMD's multiplies twice as many numbers at a time. Intel's multiplies as many, and converting them makes convolutions

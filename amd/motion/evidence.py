@@ -14,7 +14,8 @@ import torch
 
 from amd.models.evidence import EvidenceInfo, EvidenceNetwork
 from amd.motion.dense import UNIT, FlowSettings, FrameFlows, neighbour_flows, warp
-from amd.motion.inputs import network_input
+from amd.motion.inputs import input_and_residual
+from amd.motion.parallax import Parallax
 
 BATCH = 4  # frames that the network sees at a time
 ROUNDS = 1  # of averaging along the flow; 0 leaves each frame by itself
@@ -41,30 +42,38 @@ def motion_evidence(
     flow: FlowSettings | None = None,
     rounds: int = ROUNDS,
     threads: int = 2,
+    parallax: Parallax | None = None,
 ) -> Iterator[np.ndarray]:
     """P float32 h,w of each of `frames` (uint8 RGB H,W,3, of one size), on the grid of `flow`.
 
     `threads` estimate flow while the network, on the device that it is on, works at earlier frames. A video of one
-    frame shows no motion: its map is zero. UserError when two frames differ in size.
+    frame shows no motion: its map is zero. `parallax` counts how much may be depth. UserError when two frames differ in
+    size.
     """
     settings = flow or flow_settings(info)
     if settings.gaps != info.gaps:
         raise ValueError(f"the network was trained on flows over {info.gaps} frames, not {settings.gaps}")
-    stream = _logits(neighbour_flows(frames, settings, threads), network, info)
+    stream = _logits(neighbour_flows(frames, settings, threads), network, info, parallax)
     for _ in range(rounds):
         stream = _averaged(stream)
     for entry in stream:
         yield 1 / (1 + np.exp(-entry.logits))
 
 
-def _logits(flows: Iterator[FrameFlows], network: EvidenceNetwork, info: EvidenceInfo) -> Iterator[_Logits]:
+def _logits(
+    flows: Iterator[FrameFlows], network: EvidenceNetwork, info: EvidenceInfo, parallax: Parallax | None = None
+) -> Iterator[_Logits]:
     """The network's word on each frame."""
     device = next(network.parameters()).device
     nearest = 2 * info.gaps.index(min(info.gaps))
     while batch := list(islice(flows, BATCH)):
         stacked = torch.from_numpy(np.stack([entry.flows for entry in batch])).to(device)
         with torch.inference_mode():
-            logits = network(network_input(stacked, info.degree)).float().cpu().numpy()
+            inputs, residual = input_and_residual(stacked, info.degree)
+            found = network(inputs).float()
+            if parallax is not None:
+                parallax.add(found.sigmoid(), stacked.float(), residual)
+            logits = found.cpu().numpy()
         for entry, values in zip(batch, logits, strict=True):
             cells = min(values.shape) / UNIT  # of the grid, to a pixel of the flow's unit
             ends = [entry.flows[nearest + side] * cells if entry.real[nearest + side] else None for side in (0, 1)]

@@ -75,7 +75,7 @@ def object_on_grid(model: AMD, segment: int, short_edge: int | None, seen: Foota
 def agreement(mask: np.ndarray, seen: Footage, number: int) -> float:
     """J of an object mask bool h,w and of what moves in a frame whose evidence is sure."""
     moves = seen.maps[number] > SURE
-    return np.count_nonzero(mask & moves) / max(np.count_nonzero(mask | moves), 1)
+    return int((mask & moves).sum()) / max(int((mask | moves).sum()), 1)
 
 
 def _sure(maps: Sequence[np.ndarray], cuts: Sequence[bool]) -> list[bool]:

@@ -25,6 +25,11 @@ def channels(directions: int) -> int:
 
 def network_input(flows: Tensor, degree: int = 1) -> Tensor:
     """The input B,C,h,w of flows B,D,2,h,w in pixels of amd.motion.dense.UNIT."""
+    return input_and_residual(flows, degree)[0]
+
+
+def input_and_residual(flows: Tensor, degree: int = 1) -> tuple[Tensor, Tensor]:
+    """The input of flows, and what they have beyond the camera's motion, B,D,2,h,w."""
     batch, directions, _, height, width = flows.shape
     flat = flows.flatten(0, 1).float()
     residual, scale = residual_motion(flat, degree, STRIDE)
@@ -36,7 +41,8 @@ def network_input(flows: Tensor, degree: int = 1) -> Tensor:
     y = torch.linspace(-1, 1, height, device=flows.device)[:, None].expand(height, width)
     x = torch.linspace(-1, 1, width, device=flows.device)[None].expand(height, width)
     place = torch.stack([x, y]).expand(batch, PLACE, height, width)
-    return torch.cat([per_flow.reshape(batch, directions * PER_FLOW, height, width), place], dim=1)
+    values = torch.cat([per_flow.reshape(batch, directions * PER_FLOW, height, width), place], dim=1)
+    return values, residual.reshape(flows.shape)
 
 
 def _large(flows: Tensor) -> Tensor:

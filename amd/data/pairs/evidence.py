@@ -17,7 +17,7 @@ from amd.config.fused import Confidence
 
 SURE = 0.5  # above it, a pixel is said to move
 STEPS = 255  # of a stored probability and of a stored quality
-LIMITS = Confidence()  # beyond which evidence is left out: those of the masks that users see
+LIMITS = Confidence(least_decided=0.47)  # beyond which evidence is left out: a training wants it surer than a mask
 PNG_BYTES_PER_CELL = 0.25  # of stored maps, measured on real clips: what disk is planned with
 
 

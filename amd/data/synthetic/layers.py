@@ -63,10 +63,10 @@ def draw_clip(
     rng = np.random.default_rng([seed, 1])
     has_objects = rng.random() >= empty
     if not has_objects and rng.random() < BLIND:
-        return _blind_clip(rng, times, size)
+        return blind_clip(rng, times, size)
     camera = draw_camera(rng, size)
-    background = Layer(textures.scene(rng, _padded(size)), np.ones(_padded(size), np.float32), camera.ground, "scenery")
-    layers = _scenery(rng, textures, size, camera)
+    background = Layer(textures.scene(rng, padded(size)), np.ones(padded(size), np.float32), camera.ground, "scenery")
+    layers = draw_scenery(rng, textures, size, camera)
     if has_objects:
         layers = _with_objects(rng, textures, size, camera, layers)
     layers = [background, *layers]
@@ -74,13 +74,13 @@ def draw_clip(
         exposure = rng.uniform(*EXPOSURES)
         layers = [_blurred(layer, exposure) for layer in layers]
     light = [1 + rng.normal(0, 0.01) * time for time in times] if rng.random() < 0.3 else [1.0] * len(times)
-    frames, truth = zip(*(_frame(layers, time, size) for time in times), strict=True)
+    frames, truth = zip(*(draw_frame(layers, time, size) for time in times), strict=True)
     quality, noise = int(rng.integers(50, 96)), rng.exponential(0.8)
-    seen = [_recorded(rng, image * gain, noise, quality) for image, gain in zip(frames, light, strict=True)]
+    seen = [recorded(rng, image * gain, noise, quality) for image, gain in zip(frames, light, strict=True)]
     return Clip(np.stack(seen), np.stack(truth), tuple(times))
 
 
-def _blind_clip(rng: np.random.Generator, times: Sequence[float], size: tuple[int, int]) -> Clip:
+def blind_clip(rng: np.random.Generator, times: Sequence[float], size: tuple[int, int]) -> Clip:
     """Frames of one colour, often black, with noise that is new in each: fine grain, or coarse as of dirt and snow."""
     tone = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.zeros(3)
     strength = np.exp(rng.uniform(np.log(0.3), np.log(80)))
@@ -90,24 +90,24 @@ def _blind_clip(rng: np.random.Generator, times: Sequence[float], size: tuple[in
     for _ in times:
         noise: np.ndarray = rng.standard_normal((*coarse, 3)).astype(np.float32)
         noise = cv2.resize(noise, size[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size, 3)
-        frames.append(_recorded(rng, tone.astype(np.float32) + np.float32(strength) * noise, 0.0, 90))
+        frames.append(recorded(rng, tone.astype(np.float32) + np.float32(strength) * noise, 0.0, 90))
     return Clip(np.stack(frames), np.zeros((len(times), *size), bool), tuple(times))
 
 
-def _padded(size: tuple[int, int]) -> tuple[int, int]:
+def padded(size: tuple[int, int]) -> tuple[int, int]:
     return size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
 
 
-def _scenery(rng: np.random.Generator, textures: Textures, size: tuple[int, int], camera: Camera) -> list[Layer]:
+def draw_scenery(rng: np.random.Generator, textures: Textures, size: tuple[int, int], camera: Camera) -> list[Layer]:
     """None to four things that stand in the scene, and at times a part of the ground in unsteady motion."""
     layers = []
     if rng.random() < 0.12:  # water, grass or leaves in the wind
         cover = bush(rng, size, rng.uniform(0.3, 1.2))
-        layers.append(Layer(textures.scene(rng, _padded(size)), cover, wobble(rng, size, camera.ground), "scenery"))
+        layers.append(Layer(textures.scene(rng, padded(size)), cover, wobble(rng, size, camera.ground), "scenery"))
     for _ in range(rng.choice(5, p=(0.2, 0.25, 0.25, 0.2, 0.1))):
         shape = (pole, clutter, bush, foliage)[rng.choice(4, p=(0.3, 0.3, 0.2, 0.2))]
         motion = scenery_motion(rng, size, camera)
-        layers.append(Layer(textures.scene(rng, _padded(size)), shape(rng, size), motion, "scenery"))
+        layers.append(Layer(textures.scene(rng, padded(size)), shape(rng, size), motion, "scenery"))
     return layers
 
 
@@ -121,7 +121,7 @@ def _with_objects(
         cover, extent = object_shape(rng, size)
         motion = object_motion(rng, size, camera, extent)
         place = int(rng.integers(len(layers) + 1)) if mixed else len(layers)
-        thing = Layer(textures.thing(rng, _padded(size)), cover, motion, "object")
+        thing = Layer(textures.thing(rng, padded(size)), cover, motion, "object")
         layers.insert(place, thing)
         kind = rng.random()
         if kind < 0.2:
@@ -192,7 +192,7 @@ def _mirrored(picture: np.ndarray, height: float, lean: float, cover: np.ndarray
     return cv2.warpAffine(picture, matrix, picture.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _frame(layers: list[Layer], time: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def draw_frame(layers: list[Layer], time: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The image float32 H,W,3 in [0, 255], and where an object is seen, bool H,W."""
     image: np.ndarray = np.zeros((*size, 3), np.float32)
     seen = np.zeros(size, np.float32)
@@ -209,7 +209,7 @@ def _frame(layers: list[Layer], time: float, size: tuple[int, int]) -> tuple[np.
     return image, seen > 0.5
 
 
-def _recorded(rng: np.random.Generator, image: np.ndarray, noise: float, quality: int) -> np.ndarray:
+def recorded(rng: np.random.Generator, image: np.ndarray, noise: float, quality: int) -> np.ndarray:
     """What a camera makes of a picture: sensor noise and JPEG."""
     grain = np.empty(image.shape, np.float32)
     cv2.setRNGSeed(int(rng.integers(2**31 - 1)))

@@ -15,12 +15,17 @@ from scenes import FRAMES, HEIGHT, WIDTH, scene
 
 import amd
 from amd.cli import main
+from amd.config.fused import Confidence, Fused
+from amd.data.synthetic.layer_textures import Textures
+from amd.data.synthetic.still_scenes import draw_still
 from amd.evaluation.metrics import jaccard
 from amd.inference.export import EXPORTS
 from amd.models.evidence import load_evidence, save_evidence
 from amd.motion.per_image import PHOTOS
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json
+
+SEED_OF_A_NEAR_THING = 800_038
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,16 @@ def test_nothing_that_moves_is_said_in_one_line(frames: str) -> None:
         assert not frame.mask.any()
         assert frame.confidence == 0
         assert frame.reason.startswith("no confident object")
+
+
+def test_near_things_that_a_moving_camera_passes_are_no_object() -> None:
+    frames = draw_still(Textures([], 1.0, seed=77), "past", SEED_OF_A_NEAR_THING, range(-5, 6))
+    made = list(amd.Segmenter.from_pretrained().segment_video(frames))
+    assert not any(frame.mask.any() for frame in made)
+    assert "as near and far things do before a moving camera" in made[0].reason
+    lenient = Fused(confidence=Confidence(most_parallax=1.0))
+    taken = amd.Segmenter.from_pretrained(settings=lenient).segment_video(frames)
+    assert any(frame.mask.any() for frame in taken)  # what refuses it is nothing else
 
 
 def test_the_command_needs_no_other_word(

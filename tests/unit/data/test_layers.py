@@ -10,7 +10,7 @@ from amd.data.images import write_image
 from amd.data.synthetic.layer_motion import Camera, Motion, draw_camera, object_motion, scenery_motion
 from amd.data.synthetic.layer_shapes import MARGIN, object_shape
 from amd.data.synthetic.layer_textures import Textures, load_textures
-from amd.data.synthetic.layers import Layer, _blurred, _frame, _spray, draw_clip
+from amd.data.synthetic.layers import Layer, _blurred, _spray, draw_clip, draw_frame
 from amd.runtime.errors import UserError
 
 SIZE = (64, 96)
@@ -48,7 +48,7 @@ def test_the_truth_moves_with_the_object(textures: Textures) -> None:
     ground = Layer(np.full((*padded, 3), 10, np.uint8), np.ones(padded, np.float32), STILL, "scenery")
     thing = _square(Motion(SIZE, np.array([3.0, -2.0]), np.zeros(2)))
     for time in (-2, 0, 3):
-        image, seen = _frame([ground, thing], time, SIZE)
+        image, seen = draw_frame([ground, thing], time, SIZE)
         expected = np.zeros(SIZE, bool)
         expected[20 - 2 * time : 40 - 2 * time, 30 + 3 * time : 50 + 3 * time] = True
         assert (seen == expected).all()
@@ -66,7 +66,7 @@ def test_scenery_before_an_object_hides_it() -> None:
         Layer(colours[1], everywhere, STILL, "object"),
         Layer(colours[2], left, STILL, "scenery"),
     ]
-    _, seen = _frame(layers, 0, SIZE)
+    _, seen = draw_frame(layers, 0, SIZE)
     assert not seen[:, :48].any()
     assert seen[:, 48:].all()
 
