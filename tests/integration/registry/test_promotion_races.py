@@ -15,6 +15,7 @@ from dataclasses import asdict
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from random import Random
+from shlex import quote, split
 
 import pytest
 from backends import answers, free_ports
@@ -39,11 +40,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
     (port,) = free_ports(1)
     store = f"--backend-store-uri sqlite:///{folder}/mlflow.db --artifacts-destination {folder}/artifacts"
-    command = f"{sys.executable} -m mlflow server --host 127.0.0.1 --port {port} --workers 2 {store}"
+    command = f"{quote(sys.executable)} -m mlflow server --host 127.0.0.1 --port {port} --workers 2 {store}"
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # four processes of no use here
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            command.split(), cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            split(command), cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
         url = f"http://127.0.0.1:{port}"

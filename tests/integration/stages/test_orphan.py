@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from projects import enter_project
@@ -12,7 +13,7 @@ from waiting import ended, wait_for
 
 def test_a_stage_that_dvc_left_behind_ends_before_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     enter_project(tmp_path, {}, monkeypatch)
-    command = f"{sys.executable} -m stages.corpus 2> said & echo $! > pid"
+    command = f"{quote(sys.executable)} -m stages.corpus 2> said & echo $! > pid"
     started_by_dvc = os.environ | {"DVC_STAGE": "corpus"}
     subprocess.run(["sh", "-c", command], env=started_by_dvc, start_new_session=True, check=True)
     wait_for(lambda: ended(Path("pid")), 60)

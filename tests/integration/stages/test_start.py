@@ -14,9 +14,9 @@ from amd.models.loading import open_model
 from amd.runtime.errors import UserError
 from amd.runtime.receipts import fingerprint
 from amd.training.distributed import Process
-from amd.training.pretrain import pretraining
+from amd.training.pretrain import made_from, pretraining
 from amd.training.task import run_task
-from stages.pretrain import made_from
+from stages.pretrain import INDEX
 from stages.trainings import start_file
 
 CORPUS = {"train_clips": 1, "heldout_clips": 1, "frames": 4, "width": 96, "height": 64, "workers": 1}
@@ -83,6 +83,6 @@ def test_state_of_another_start_is_not_gone_on_with(
     Path("data/shards").symlink_to(shards.parent)
     params = small(load_params(REPOSITORY / "params.yaml"))
     starts = [None, *(make_checkpoint(tmp_path / f"{seed}.safetensors", seed) for seed in (0, 1))]
-    assert len({fingerprint(made_from(params, start)) for start in starts}) == 3
+    assert len({fingerprint(made_from(params, INDEX, start)) for start in starts}) == 3
     again = make_checkpoint(tmp_path / "again.safetensors", 1)
-    assert made_from(params, again) == made_from(params, starts[2])
+    assert made_from(params, INDEX, again) == made_from(params, INDEX, starts[2])
