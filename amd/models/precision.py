@@ -40,5 +40,5 @@ def cpu_gains_by_bfloat16(capabilities: Mapping[str, Any]) -> bool:
     AMD's multiplies twice as many numbers at a time. Intel's multiplies as many, and converting them makes convolutions
     take nearly twice as long.
     """
-    in_vectors = capabilities.get("avx512_bf16") and "Intel" not in capabilities["cpu_name"]
+    in_vectors = capabilities.get("avx512_bf16") and "Intel" not in capabilities.get("cpu_name", "")
     return bool(capabilities.get("amx_bf16") or in_vectors)
