@@ -26,6 +26,7 @@ from amd.models.evidence import load_evidence
 from amd.models.inference import soft_masks
 from amd.models.precision import fastest_precision
 from amd.motion.evidence import motion_evidence
+from amd.motion.parallax import Parallax
 from amd.motion.per_image import SHORT_EDGE, PerImage
 from amd.runtime.processes import Programs
 from amd.training.adaptation import adapt, clip_of, pairs_apart
@@ -133,9 +134,10 @@ def program_rows(setting: Setting, model: AMD, settings: Adapt) -> Iterator[Row]
         adapt_to(model, images, settings)
         for image in images:
             soft_masks(model, torch.from_numpy(image), None)
-        moves = list(motion_evidence(images, *load_evidence(), threads=settings.threads))
+        parallax = Parallax()
+        moves = list(motion_evidence(images, *load_evidence(), threads=settings.threads, parallax=parallax))
         per_image = PerImage(model, 0, params.predict.short_edge or SHORT_EDGE)
-        segment_moving(sequence, images, moves, per_image, params.fused, setting.scratch / "work")
+        segment_moving(sequence, images, moves, parallax, per_image, params.fused, setting.scratch / "work")
 
     runs = count()
     with Programs(GRACE_S, PROGRAM) as programs:

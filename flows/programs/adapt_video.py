@@ -27,6 +27,7 @@ from amd.models.checkpoint import object_segment
 from amd.models.evidence import load_evidence
 from amd.models.loading import open_as
 from amd.motion.evidence import motion_evidence
+from amd.motion.parallax import Parallax
 from amd.motion.per_image import PerImage, per_image_of
 from amd.runtime.errors import UserError, exit_on_user_error, system_errors
 from amd.runtime.files import sha256
@@ -66,14 +67,15 @@ def adapt_video(checkpoint: Path, sequence: Sequence, params: Params, out: Path)
     images = [read_image(frame.image) for frame in sequence.frames]
     losses: list[float] = []
     network, evidence_info = load_evidence()
-    moves = list(motion_evidence(images, network, evidence_info, threads=settings.threads))
+    parallax = Parallax()
+    moves = list(motion_evidence(images, network, evidence_info, threads=settings.threads, parallax=parallax))
     wanted = moves if settings.objective.evidence else ()
     clip = clip_of(images, pairs_apart(len(images), settings.gap), settings.short_edge, wanted)
     segment = object_segment(info, None)
     adapted = adapt(model, clip, settings, segment, lambda _, loss: losses.append(loss))
     segment_sequence(adapted, info, sequence, out, sequence.dataset)
     per_image = per_image_of(adapted, info, segment)
-    segment_moving(sequence, images, moves, per_image, params.fused, out)
+    segment_moving(sequence, images, moves, parallax, per_image, params.fused, out)
     figures = {"seconds": time.monotonic() - started, "iterations": settings.iterations}
     if losses:
         figures |= {"first_loss": losses[0], "last_loss": losses[-1]}
@@ -85,13 +87,17 @@ def segment_moving(
     sequence: Sequence,
     images: list[np.ndarray],
     moves: list[np.ndarray],
+    parallax: Parallax,
     per_image: PerImage,
     settings: Fused,
     out: Path,
 ) -> None:
-    """Write the masks of what moves: together with the opinion of `per_image`, and of motion evidence by itself."""
+    """Write the masks of what moves: together with the opinion of `per_image`, and of motion evidence by itself.
+
+    `parallax` has seen all of the video: where depth is all that moves, there is no object.
+    """
     evidence = lambda frames: (known for _, known in zip(frames, moves, strict=True))
-    fused = segment_video(lambda: images, evidence, settings, "fused", per_image)
+    fused = segment_video(lambda: images, evidence, settings, "fused", per_image, parallax=parallax)
     for frame, made, values in zip(sequence.frames, fused, moves, strict=True):
         alone = resized(values, made.mask.shape) > THRESHOLD
         for kind, mask in zip(MOVING, (made.mask, alone), strict=True):
