@@ -161,7 +161,7 @@ def run_programs(programs: Programs, scratch: Path, sequences: list[str], run: i
     place |= {"out": scratch / f"adapted-{run}", "params": DEFAULTS}
 
     def begin(sequence: str) -> int:
-        words = command({"sequence": sequence} | {key: str(value) for key, value in place.items()})
+        words = command("adapt_video", {"sequence": sequence} | {key: str(value) for key, value in place.items()})
         with (scratch / f"{sequence}.log").open("a") as log:
             options = {"stdout": log, "stderr": subprocess.STDOUT, "env": share(0, 1, devices()), "cwd": Path.cwd()}
             return programs.run(words, math.inf, **options)

@@ -11,14 +11,13 @@ from flows import settings  # noqa: F401 - before Prefect
 # isort: split
 import signal
 import sys
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
-from prefect.futures import as_completed
+from prefect import flow
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
 from tqdm import tqdm
 
 from amd.config import DEFAULT_PATH, Adapt, Params, load_params
@@ -28,14 +27,14 @@ from amd.runtime.files import run_lock, sha256, write_json
 from amd.runtime.logs import event, run_id
 from amd.runtime.progress import progress
 from amd.runtime.tracking import Run, attached_run
-from flows.runners import LOGS, RunVideo, Video, open_runner
+from flows.runners import GRACE_S, Job, run_jobs
 from flows.server import prefect_server
-from flows.tasks import retried
 from stages import run_stage
 from stages.receipts import ADAPTED, discard_others, origin, read_receipt
 
 MODEL = Path("models/amd.safetensors")
 OUT = Path("predictions/adapted")
+LOGS = Path(".amd/logs/adapt")
 METRICS = Path("metrics/adapt.json")
 
 
@@ -60,11 +59,11 @@ def adapt_videos(
     if removed := discard_others(out, values.data.benchmark, {sequence.name for sequence in sequences}):
         _say(f"removed, no longer in the benchmark: {', '.join(removed)}")
     videos = _videos(sequences, model, out, params, values)
-    waiting = [video for video in videos if not video.is_done()]
+    waiting = [video for video in videos if not video.done()]
     if len(waiting) < len(videos):
         _say(f"{len(videos) - len(waiting)} of {len(videos)} videos are done already")
     reasons = _run_all(waiting, values.adapt)
-    report = _report(videos, reasons, out)
+    report = _report(videos, reasons)
     write_json(metrics, report)
     if stage := attached_run():
         stage.metrics({key: report[key] for key in ("videos", "failed", "seconds")})
@@ -73,53 +72,50 @@ def adapt_videos(
     return report
 
 
-@task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def adapt_one(name: str, video: Video, timeout_s: float, run: RunVideo) -> State:
-    """Do one video, unless its receipt is there: Dask repeats tasks whose outcome was lost with a worker."""
-    if video.is_done():
-        return Completed(message=f"{name} is adapted already")
-    return run(video, timeout_s)
-
-
-def _videos(sequences: list[Sequence], model: Path, out: Path, path: Path, params: Params) -> list[Video]:
+def _videos(sequences: list[Sequence], model: Path, out: Path, path: Path, params: Params) -> list[Job]:
+    """A job for every video: done when its receipt and its predictions are there."""
     if not model.is_file():
         raise UserError(f"{model}: no such checkpoint; the stages before this one write it")
-    checkpoint, project = sha256(model), Path.cwd()
+    checkpoint, project, limits = sha256(model), Path.cwd(), params.adapt
     place = {"dataset": params.data.benchmark, "root": params.data.benchmark_root}
     shared = {"model": str(model), **place, "out": str(out), "params": str(path)}
     videos = []
     for index, sequence in enumerate(sequences):
-        made_from = origin(checkpoint, sequence, params.adapt, params.fused)
-        arguments = {"sequence": sequence.name, **shared}
-        videos.append(Video(sequence, made_from, arguments, params.adapt.threads, index, project))
+        made_from = origin(checkpoint, sequence, limits, params.fused)
+        video = Job(
+            name=sequence.name,
+            program="adapt_video",
+            arguments={"sequence": sequence.name, **shared},
+            threads=limits.threads,
+            index=index,
+            project=project,
+            log=LOGS / f"{sequence.name}.log",
+            done=partial(read_receipt, project / out, sequence, made_from, ADAPTED),
+            timeout_s=limits.timeout_s,
+            limit="adapt.timeout_s",
+            patience_s=limits.timeout_s + 2 * GRACE_S,
+        )
+        videos.append(video)
     return videos
 
 
-def _run_all(videos: list[Video], limits: Adapt) -> dict[str, str]:
+def _run_all(videos: list[Job], limits: Adapt) -> dict[str, str]:
     """Do every video, `limits.workers` at once; gives the reason of each that failed."""
     reasons: dict[str, str] = {}
-    LOGS.mkdir(parents=True, exist_ok=True)
-    again = retried(adapt_one, limits.retries)
-    with open_runner(limits) as (runner, run):
-        names = {}
-        for video in videos:
-            video.log.unlink(missing_ok=True)
-            arguments = {"name": video.sequence.name, "video": video, "timeout_s": limits.timeout_s, "run": run}
-            names[runner.submit(again, arguments)] = video.sequence.name
-        for future in progress(as_completed(list(names)), "adapt", len(names), "videos"):
-            future.wait()
-            if not future.state.is_completed():
-                reasons[names[future]] = future.state.message
-                event("video failed", "error", video=names[future], reason=future.state.message)
-                _say(f"{names[future]} failed: {future.state.message}")
+    with closing(run_jobs(videos, limits.runner, limits.workers, limits.retries)) as ended:
+        for video, state in progress(ended, "adapt", len(videos), "videos"):
+            if not state.is_completed():
+                reasons[video.name] = state.message
+                event("video failed", "error", video=video.name, reason=state.message)
+                _say(f"{video.name} failed: {state.message}")
     return reasons
 
 
-def _report(videos: list[Video], reasons: dict[str, str], out: Path) -> dict[str, Any]:
+def _report(videos: list[Job], reasons: dict[str, str]) -> dict[str, Any]:
     """Counts, the seconds that all finished videos took together, and a row per video."""
     rows: dict[str, dict[str, Any]] = {}
     for video in videos:
-        name, receipt = video.sequence.name, read_receipt(out, video.sequence, video.made_from, ADAPTED)
+        name, receipt = video.name, cast(dict[str, Any] | None, video.done())
         if receipt is None:
             reason = reasons.get(name, "its program ended well, but its receipt is of other inputs; were they changed?")
             rows[name] = {"status": "failed", "reason": reason, "log": str(video.log)}

@@ -6,6 +6,7 @@ A program that ends with status 2 refuses its input: the state is named Refused,
 from flows import settings  # noqa: F401 - before Prefect
 
 # isort: split
+import math
 import os
 import subprocess
 from collections.abc import Sequence
@@ -24,17 +25,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of the programs: threads 
 
 
 def run_program(
-    programs: Programs, command: Sequence[str], log: Path, timeout_s: float, limit: str, **options: Any
+    programs: Programs, command: Sequence[str], log: Path, timeout_s: float | None, limit: str, **options: Any
 ) -> State:
     """Run a program (`options` as for Popen) with its output at the end of `log`; a failed state says why.
 
-    `limit` is the name of the parameter that `timeout_s` is.
+    `limit` is the name of the parameter that `timeout_s` is; None has no end.
     """
     with log.open("a") as output:
         output.write(f"--- attempt {task_run.run_count or 1}: {' '.join(command)}\n")
         output.flush()
         try:
-            status = programs.run(command, timeout_s, stdout=output, stderr=subprocess.STDOUT, **options)
+            status = programs.run(command, timeout_s or math.inf, stdout=output, stderr=subprocess.STDOUT, **options)
         except subprocess.TimeoutExpired:
             return Failed(message=f"not finished after {timeout_s:g} s ({limit})")
     if status == 0:

@@ -17,6 +17,7 @@ from amd.data.tables import HELD_OUT, MANIFEST, write_table
 from amd.runtime.errors import UserError
 from amd.runtime.files import run_lock, write_text
 from stages import run_stage
+from stages.fan_out import fan_out
 
 if TYPE_CHECKING:
     from amd.runtime.tracking import Run
@@ -32,7 +33,7 @@ def main(params: Params, run: "Run") -> None:
     videos = training_videos(Path(params.data.videos))
     with run_lock(".amd/locks/ingest", "ingest"):
         memory = MEMORY / f"{Limits.of(params.ingest, params.shard).key()}.parquet"
-        rows = ingest(videos, params.ingest, params.shard, memory)
+        rows = ingest(videos, params.ingest, params.shard, memory, each=fan_out(params.ingest.runner))
         hold_out(rows, params.ingest.held_out)
         write_table(MANIFEST_PATH, MANIFEST, rows)
         write_text(REPORT_PATH, validation_report(rows))

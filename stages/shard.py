@@ -14,6 +14,7 @@ from amd.data.pairs.write import write_shards
 from amd.data.tables import EVIDENCE, INDEX, PAIRS, read_table
 from amd.runtime.files import run_lock
 from stages import run_stage
+from stages.fan_out import fan_out
 
 if TYPE_CHECKING:
     from amd.data.pairs.evidence import EvidenceSource
@@ -29,7 +30,7 @@ def main(params: Params, run: "Run") -> None:
         start = time.monotonic()
         accepted = [row for row in rows if row["status"] == "accepted"]
         evidence = _evidence() if params.pretrain.objective.evidence else None
-        new_pairs = write_shards(accepted, FOLDER, params.shard, evidence)
+        new_pairs = write_shards(accepted, FOLDER, params.shard, evidence, fan_out(params.shard.runner))
         seconds = time.monotonic() - start
         run.metrics({"new_pairs": new_pairs, "seconds": seconds})
         print(_totals(), f"{new_pairs} new pairs in {seconds:.1f} s ({new_pairs / seconds:.0f} pairs/s)", sep="; ")

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from amd.config.section import Precision, Section, Training
 
 Videos = Literal["builtin-clips", "davis-layout", "davis2016", "segtrackv2", "fbms59", "youtubevos"]
+Runner = Literal["processes", "dask", "pool"]  # where videos are worked on: docs/operations.md
 OUTPUTS = ("data/corpus", "data/instances", "data/shards")  # folders that DVC empties
 
 
@@ -44,7 +45,8 @@ class Corpus(Section):
 class Ingest(Section):
     """Validation of inputs."""
 
-    workers: int = Field(ge=1)
+    runner: Runner = "processes"
+    workers: int = Field(ge=1)  # videos at once; batches of them with another runner
     max_pixels: int = Field(ge=1)  # of one frame; larger inputs are rejected before decoding
     max_hours: float = Field(gt=0)  # of one video
     # Share of the videos that no model is trained on, so that models are judged by them where nothing is labelled.
@@ -61,7 +63,8 @@ class Shard(Section):
     pairs_per_shard: int = Field(ge=1)
     min_change: float = Field(ge=0)  # pairs below are still (mean absolute grey difference, 0 to 255)
     max_change: float = Field(gt=0)  # pairs above, and out of line with their neighbours, are cuts
-    workers: int = Field(ge=1)
+    runner: Runner = "processes"
+    workers: int = Field(ge=1)  # as of ingest
 
 
 class Model(Section):
@@ -183,7 +186,7 @@ class Adapt(Section):
     batch_norm: Literal["frozen", "adapt"]  # frozen: pretrained statistics; adapt: the video's own
     gap: int = Field(ge=1)
     precision: Precision
-    runner: Literal["processes", "dask", "pool"]  # where videos are adapted to: docs/operations.md
+    runner: Runner
     workers: int = Field(ge=1)  # videos at once
     threads: int = Field(ge=1)  # per video
     timeout_s: float = Field(gt=0)

@@ -15,13 +15,15 @@ from contextlib import suppress
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import cv2
 from threadpoolctl import threadpool_limits
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# How work on items is handed out: as `each_in_pool` does it, or to other machines (flows.batches).
+Each: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any], int], Generator[tuple[Any, Any], None, None]]
 
 
 class Crash(Exception):

@@ -16,7 +16,7 @@ from typing import cast
 
 from amd.config import Ingest, Shard
 from amd.data.ingest.examine import Limits, examine, rejected
-from amd.data.pool import Crash, each_in_pool
+from amd.data.pool import Crash, Each, each_in_pool
 from amd.data.tables import HELD_OUT, MANIFEST, read_table, write_table
 from amd.data.video.decode import Source
 from amd.data.video.sources import find_inputs, is_plain_frame
@@ -34,13 +34,14 @@ def ingest(
     shard: Shard,
     previous: Path | None = None,
     report: Callable[[str], None] | None = None,
+    each: Each = each_in_pool,
 ) -> list[dict]:
-    """Examine every source that `path` names in a bounded process pool; rows in the order of the sources.
+    """Examine every source that `path` names, `ingest.workers` at once; rows in the order of the sources.
 
     `previous` is the manifest of an earlier run of the same Limits.key, or does not exist yet. Rows are taken from it
     where path, size and SHA-256 are unchanged, and it is brought up to date during the work, so that an interrupted
-    run goes on. `report` is told what is left out (amd.data.video.sources.find_inputs). UserError when `path` names
-    no source.
+    run goes on. `report` is told what is left out (amd.data.video.sources.find_inputs). `each` hands the work out; the
+    rows are the same whatever it is. UserError when `path` names no source.
     """
     sources = {source.video_id: source for source in find_inputs(path, report)}
     rows = _fingerprints(sources.values(), ingest.workers)
@@ -50,7 +51,7 @@ def ingest(
     for video_id in originals.values():
         if not memory.recall(rows[video_id]):
             jobs.append((sources[video_id], Limits.of(ingest, shard)))
-    with closing(each_in_pool(_examine_job, jobs, ingest.workers)) as outcomes:
+    with closing(each(examine_job, jobs, ingest.workers)) as outcomes:
         for (source, _), outcome in progress(outcomes, "ingest", total=len(jobs), unit="videos"):
             row = rows[source.video_id]
             row |= rejected(_failure(outcome)) if isinstance(outcome, Exception) else outcome
@@ -110,7 +111,8 @@ def _accepted_problem(row: dict) -> str:
     return ""
 
 
-def _examine_job(job: tuple[Source, Limits]) -> dict:
+def examine_job(job: tuple[Source, Limits]) -> dict:
+    """What `each` does: `examine` of one source."""
     return examine(*job)
 
 

@@ -29,7 +29,7 @@ from amd.data.ingest.manifest import source_of
 from amd.data.pairs.evidence import LIMITS, EvidenceSource
 from amd.data.pairs.pack import ShardRow, VideoPass
 from amd.data.pairs.space import bytes_needed, require_space
-from amd.data.pool import each_in_pool
+from amd.data.pool import Each, each_in_pool
 from amd.data.tables import EVIDENCE, INDEX, PAIRS, write_table
 from amd.data.video.decode import Source
 from amd.runtime.errors import UserError
@@ -56,16 +56,18 @@ class Receipt(BaseModel):
     evidence: dict | None = None  # the video's row of evidence.parquet; None: its shards hold none
 
 
-def write_shards(rows: list[dict], folder: Path, shard: Shard, evidence: EvidenceSource | None = None) -> int:
+def write_shards(
+    rows: list[dict], folder: Path, shard: Shard, evidence: EvidenceSource | None = None, each: Each = each_in_pool
+) -> int:
     """Make `folder` hold the shards of exactly `rows`, the accepted rows of the manifest.
 
-    Returns how many pairs are new; the rest is from earlier runs. The same rows and parameters give the same
-    bytes with any number of workers. Needs the folder for itself: it removes what videos that are gone or
-    changed, or an interrupted run, left there. A video that fails keeps the pairs of its good frames, is
-    named on stderr and stops no other. With `evidence`, shards hold motion evidence, too. Raises UserError for a
-    disk that is full or has not the room that shards will take, and when no video gave a pair.
+    Returns how many pairs are new; the rest is from earlier runs. `each` hands the work out, to `shard.workers` at
+    once; the same rows and parameters give the same bytes whatever it is. Needs the folder for itself: it removes
+    what videos that are gone or changed, or an interrupted run, left there. A video that fails keeps the pairs of its
+    good frames, is named on stderr and stops no other. With `evidence`, shards hold motion evidence, too. Raises
+    UserError for a disk that is full or has not the room that shards will take, and when no video gave a pair.
     """
-    jobs = {row["video_id"]: _Job(row, folder, shard, evidence) for row in rows}
+    jobs = {row["video_id"]: ShardJob(row, folder, shard, evidence) for row in rows}
     for table in ("index.parquet", "pairs.parquet", "evidence.parquet"):  # no half-done folder passes for a whole one
         (folder / table).unlink(missing_ok=True)
     receipts = {video_id: found for video_id, job in jobs.items() if (found := job.standing_receipt())}
@@ -75,7 +77,7 @@ def write_shards(rows: list[dict], folder: Path, shard: Shard, evidence: Evidenc
     if todo and (needed := bytes_needed([job.row for job in todo], shard, evidence)):
         print(f"shard: {len(todo)} videos take {require_space(needed, folder)}", file=sys.stderr)
     try:
-        with closing(each_in_pool(_shard_video, todo, shard.workers)) as outcomes:
+        with closing(each(shard_video, todo, shard.workers)) as outcomes:
             shown = progress(outcomes, "shard", total=len(todo), unit="videos")
             new = [_receipt(job, outcome) for job, outcome in shown]
     finally:
@@ -91,7 +93,7 @@ def write_shards(rows: list[dict], folder: Path, shard: Shard, evidence: Evidenc
     return sum(receipt.pairs for receipt in new)
 
 
-def _receipt(job: "_Job", outcome: Receipt | Exception) -> Receipt:
+def _receipt(job: "ShardJob", outcome: Receipt | Exception) -> Receipt:
     """The receipt of a video that may have failed: one bad video never stops the rest, a full or closed folder does."""
     place = Path(str(getattr(outcome, "filename", ""))).resolve()
     unwritable = isinstance(outcome, OSError) and place.is_relative_to(job.folder.resolve())
@@ -135,7 +137,7 @@ def _receipt_path(folder: Path, video_id: str) -> Path:
 
 
 @dataclass(frozen=True)
-class _Job:
+class ShardJob:
     """One video to shard."""
 
     row: dict
@@ -163,7 +165,7 @@ class _Job:
     def receipt(self, **found) -> Receipt:
         """A receipt of this video with what was found."""
         content = {name: self.row[name] for name in ("video_id", "sha256", "frame_names", "frames", "decoder")}
-        content |= {"format": FORMAT, "shard": self.shard.model_dump(exclude={"workers"})}
+        content |= {"format": FORMAT, "shard": self.shard.model_dump(exclude={"workers", "runner"})}
         content |= {"evidence": self.evidence.key(), "limits": LIMITS.model_dump()} if self.evidence else {}
         return Receipt(
             video_id=self.row["video_id"],
@@ -184,11 +186,13 @@ class _Job:
         return receipt if whole else None
 
 
-def _shard_video(job: _Job) -> Receipt:
-    """Write one video's shards and then its receipt, without which the next run does the video again.
+def shard_video(job: ShardJob) -> Receipt:
+    """Write one video's shards and then its receipt, without which the next try does the video again.
 
     Raises UserError for a full disk; a video that does not decode to its end is no error.
     """
+    if done := job.standing_receipt():  # by a worker that was lost with the rest of its batch
+        return done
     video = VideoPass(job.source, job.row["frames"], job.folder, job.shard, job.evidence)
     shards = video.write()
     receipt = job.receipt(

@@ -114,11 +114,11 @@ def test_schedule_fires_by_itself_and_outlasts_a_restart(running: Services) -> N
 def test_every_deployment_says_what_it_is_and_is_off(running: Services) -> None:
     with prefect_client(running) as client:
         deployments = {deployment.name: deployment for deployment in client.read_deployments()}
-    assert deployments.keys() == {"refresh", "inbox", "evaluate", "adapt-video"}
+    assert deployments.keys() == {"refresh", "inbox", "evaluate", "run-program"}
     assert all(each.description and "amd" in each.tags for each in deployments.values())
     assert all(each.work_pool_name == "amd" for each in deployments.values())
     scheduled = {name: [schedule.active for schedule in each.schedules] for name, each in deployments.items()}
-    assert scheduled == {"refresh": [False], "inbox": [False], "evaluate": [False], "adapt-video": []}
+    assert scheduled == {"refresh": [False], "inbox": [False], "evaluate": [False], "run-program": []}
 
 
 def test_stage_adapts_by_the_workers_of_a_pool(running: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_stage_adapts_by_the_workers_of_a_pool(running: Services, monkeypatch: p
     monkeypatch.chdir(running.project)
     assert all(written(name) == wanted(name) for name in CLIPS)
     with prefect_client(running) as client:
-        by_pool = client.read_deployment_by_name("adapt-video/adapt-video")
+        by_pool = client.read_deployment_by_name("run-program/run-program")
         runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id={"any_": [by_pool.id]}))
     assert {run.name: run.state.name for run in runs} == dict.fromkeys(CLIPS, "Completed")
     (stage,) = tracked(running, "tags.`amd.stage` = 'adapt'")

@@ -1,0 +1,241 @@
+"""Ingest and shard by Dask's workers and by those of a Prefect pool, one killed in mid-batch: the same bytes."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from adapt_project import copy_project
+from moving_scenes import clip, content, scene
+from projects import change_params, write_params
+from waiting import wait_for
+
+from amd.config import load_params
+from amd.data.ingest.manifest import ingest, read_manifest
+from amd.data.pairs.write import ShardJob, shard_video, write_shards
+from amd.data.pool import Each, each_in_pool
+from amd.data.tables import MANIFEST, write_table
+from amd.motion.source import MotionSource
+from amd.runtime.errors import UserError
+from flows.batches import FOLDER, LOGS, each_in_batches
+from flows.runners import DEPLOYMENT, run_in_pool
+from stages.fan_out import fan_out
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+DEADLY = "deadly"  # a video whose processes are killed
+TABLE, SHARDS = Path("data/manifest.parquet"), Path("data/shards")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose four videos were ingested and sharded, with evidence, by processes of this machine."""
+    project = tmp_path_factory.mktemp("original")
+    videos = project / "videos"
+    videos.mkdir()
+    for number, name in enumerate(("a", "b", "c")):
+        clip(videos, name, scene(number, 3 + number, 5 + number))
+    clip(videos, DEADLY, scene(7, 0, 600))
+    objective = {"view_synthesis": 1.0, "evidence": 1.0}
+    changes = {"ingest": {"workers": 2}, "shard": {"workers": 2, "short_edge": 64}}
+    write_params(project / "params.yaml", changes, {"pretrain": {"objective": objective}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        prepare(fan_out("processes"))
+    return project
+
+
+@pytest.fixture
+def project(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same before anything was done."""
+    folder = copy_project(original, tmp_path / "project", monkeypatch)
+    shutil.rmtree(folder / "data")
+    return folder
+
+
+def prepare(each: Each) -> None:
+    """What the stages ingest and shard do in the current folder, while the deadly video's processes die."""
+    params = load_params(Path("params.yaml"))
+    with deadly(psutil.Process()):
+        rows = ingest(Path("videos"), params.ingest, params.shard, each=each)
+        write_table(TABLE, MANIFEST, rows)
+        write_shards(accepted(), SHARDS, params.shard, MotionSource(), each)
+
+
+def accepted() -> list[dict]:
+    return [row for row in read_manifest(TABLE) if row["status"] == "accepted"]
+
+
+def names(rows: list[dict]) -> list[str]:
+    return [Path(row["path"]).stem for row in rows]
+
+
+@contextmanager
+def deadly(root: psutil.Process) -> Iterator[None]:
+    """Kill every process below `root` that opens the deadly video."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            with suppress(psutil.Error):
+                for process in root.children(recursive=True):
+                    with suppress(psutil.Error):
+                        if any(Path(file.path).stem == DEADLY for file in process.open_files()):
+                            process.kill()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def batches(below: psutil.Process) -> list[psutil.Process]:
+    """The programs of batches below a process."""
+    found = []
+    for process in below.children(recursive=True):
+        with suppress(psutil.Error, ProcessLookupError):
+            if "flows.programs.video_batch" in process.cmdline() and os.getpgid(process.pid) == process.pid:
+                found.append(process)
+    return found
+
+
+def require_the_same(original: Path) -> None:
+    assert TABLE.read_bytes() == (original / TABLE).read_bytes()
+    assert content(SHARDS) == content(original / SHARDS)
+    assert names(accepted()) == ["a", "b", "c"]
+    (lost,) = (row for row in read_manifest(TABLE) if row["status"] == "rejected")
+    assert (names([lost]), lost["reason"][:16]) == ([DEADLY], "its process died")
+    assert not list(FOLDER.iterdir())
+    assert not [log for name in ("ingest", "shard") for log in (LOGS / name).iterdir()]
+
+
+@contextmanager
+def stage(name: str) -> Iterator[subprocess.Popen]:
+    """A stage as DVC runs it, with the servers of the test."""
+    from prefect.settings import PREFECT_API_URL
+
+    words, places = [sys.executable, "-m", f"stages.{name}"], {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    process = subprocess.Popen(words, env=os.environ | places, stderr=subprocess.PIPE, text=True)
+    try:
+        with deadly(psutil.Process(process.pid)):
+            yield process
+    finally:
+        process.kill()
+
+
+def test_stages_by_dask_with_a_worker_killed_in_each(original: Path, project: Path) -> None:
+    pytest.importorskip("prefect_dask", reason="the extra `scale` is not installed")
+    change_params(Path("params.yaml"), ingest={"runner": "dask"}, shard={"runner": "dask"})
+    for name in ("ingest", "shard"):
+        with stage(name) as process:
+            running = psutil.Process(process.pid)
+            wait_for(lambda below=running: len(batches(below)) == 2, 120)
+            workers = [program.parent() for program in batches(running)]
+            assert len({worker.pid for worker in workers} - {process.pid}) == 2
+            workers[0].kill()
+            message = process.communicate(timeout=240)[1]
+        assert process.returncode == 0, message
+    require_the_same(original)
+
+
+@contextmanager
+def pool_of(project: Path, workers: int) -> Iterator[list[psutil.Process]]:
+    """Workers of the pool `amd` that take one run at a time, with the deployment as prefect.yaml declares it."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.settings import PREFECT_API_URL
+
+    flow, name = DEPLOYMENT.split("/")
+    entrypoint = f"{run_in_pool.__module__}.run_in_pool"
+    steps = [{"prefect.deployments.steps.set_working_directory": {"directory": str(project)}}]
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="amd", type="process"))
+        where = {"work_pool_name": "amd", "entrypoint": entrypoint, "path": ".", "pull_steps": steps}
+        client.create_deployment(client.create_flow_from_name(flow), name, **where)
+    words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "amd", "--type", "process", "--limit", "1"]
+    places = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    with ExitStack() as ends:
+        started = []
+        for _ in range(workers):
+            process = subprocess.Popen(words, env=os.environ | places, stdout=subprocess.DEVNULL)
+            ends.callback(process.wait)
+            ends.callback(process.terminate)
+            started.append(psutil.Process(process.pid))
+        yield started
+
+
+def test_pool_with_a_worker_killed(original: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is gone: the worker, the run and its program, of which nobody tells the server."""
+    monkeypatch.setattr("flows.batches.LOST_S", 20.0)
+
+    def kill_one(workers: list[psutil.Process]) -> None:
+        wait_for(lambda: all(batches(worker) for worker in workers), 120)
+        below = workers[0].children(recursive=True)
+        for process in (workers[0], *below):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    with pool_of(project, 2) as workers, ThreadPoolExecutor(1) as thread:
+        killed = thread.submit(kill_one, workers)
+        prepare(fan_out("pool"))
+        killed.result()
+    require_the_same(original)
+
+
+def complaint(call: Callable[[], object]) -> str:
+    with pytest.raises((UserError, OSError)) as error:
+        call()
+    return f"{error.type.__name__}: {error.value} {getattr(error.value, 'filename', '')}"
+
+
+def test_refusals_and_interruptions_are_those_of_processes(
+    original: Path, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(original / "data", "data")
+    here = partial(each_in_batches, "processes")
+    shard = load_params(Path("params.yaml")).shard
+    rows = accepted()
+    for each in (each_in_pool, here):  # done already: nothing is started
+        assert write_shards(rows, SHARDS, shard, MotionSource(), each) == 0
+    assert not FOLDER.exists()
+    # What is written by one worker of a batch that another then is given is not done again.
+    times = {path: path.stat().st_mtime_ns for path in SHARDS.glob("*.tar")}
+    jobs = [ShardJob(row, SHARDS, shard, MotionSource()) for row in rows]
+    found = [receipt for _, receipt in here(shard_video, jobs, 1)]
+    assert {receipt.video_id for receipt in found} == {row["video_id"] for row in rows}
+    assert {path: path.stat().st_mtime_ns for path in SHARDS.glob("*.tar")} == times
+
+    with closing(here(shard_video, jobs, 1)) as outcomes:
+        next(outcomes)
+        assert len(list(FOLDER.iterdir())) == 1
+    assert not list(FOLDER.iterdir())
+    assert not batches(psutil.Process())
+
+    with Path("videos/a.mp4").open("ab") as file:
+        file.write(b"changed")
+    said = [
+        complaint(lambda each=each: write_shards(rows, Path("new"), shard, None, each)) for each in (each_in_pool, here)
+    ]
+    assert said[0] == said[1]
+    assert said[0].startswith("UserError: videos/a.mp4: not as ingested any more (1 of 3 videos)")
+
+    for path in Path("new").glob("videos/*"):
+        path.unlink()
+    Path("new/videos").rmdir()
+    Path("new/videos").touch()  # where receipts would go
+    said = [
+        complaint(lambda each=each: write_shards(rows[1:], Path("new"), shard, None, each))
+        for each in (each_in_pool, here)
+    ]
+    assert said[0] == said[1]
+    assert said[0].startswith("FileExistsError: ")
