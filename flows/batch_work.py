@@ -5,7 +5,7 @@ words, and an OSError with its file, by which it is told whether the output's di
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from amd.data.video.decode import Source
 from amd.runtime.errors import UserError
 from amd.runtime.files import read_json, write_text
 
+LARGEST = 16  # videos of a batch: what a lost worker costs, and how rarely is remembered what was done
+ROUNDS = 4  # batches that each of the workers gets at least, where there are so many videos
 KNOWN = {"UserError": UserError, "Crash": Crash}
 
 
@@ -32,6 +34,19 @@ class Work:
     pack_result: Callable[[Any], Any]
     unpack_result: Callable[[Any], Any]
     size: Callable[[Any], int]  # of an item beside others
+
+
+def split(items: list, workers: int, work: Work) -> Iterator[list]:
+    """Batches of neighbours of about one size; an item that is larger than that is alone in its batch."""
+    share = sum(map(work.size, items)) / (ROUNDS * workers)
+    batch: list = []
+    for item in items:
+        if batch and (len(batch) == LARGEST or sum(map(work.size, batch)) + work.size(item) > share):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
 
 
 def write_items(path: Path, work: Work, items: list) -> None:

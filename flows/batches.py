@@ -18,14 +18,12 @@ from typing import Any
 from prefect.states import State
 
 from amd.config.pipeline import Runner
-from flows.batch_work import WORKS, Work, read_results, write_items
+from flows.batch_work import WORKS, Work, read_results, split, write_items
 from flows.runners import Job, run_jobs
 from flows.server import prefect_server
 
 FOLDER = Path(".amd/batches")
 LOGS = Path(".amd/logs")
-LARGEST = 16  # videos of a batch: what a lost worker costs, and how rarely is remembered what was done
-ROUNDS = 4  # batches that each of the workers gets at least, where there are so many videos
 RETRIES = 2  # of a batch whose program or worker is lost
 LOST_S = 120.0  # without a sign of life; file systems between machines tell of changes within 60 s
 
@@ -43,7 +41,7 @@ def each_in_batches(
     items nothing is started. Raises UserError where the runner or its servers are not there.
     """
     name, kind = next((name, kind) for name, kind in WORKS.items() if kind.do is work)
-    batches = list(_split(list(items), workers, kind))
+    batches = list(split(list(items), workers, kind))
     if not batches:
         return
     with prefect_server(), _folder(name) as folder:
@@ -51,19 +49,6 @@ def each_in_batches(
         with closing(run_jobs(jobs, runner, workers, RETRIES, ahead=workers)) as ended:
             for job, state in ended:
                 yield from zip(batches[job.index], _outcomes(job, state, kind, len(batches[job.index])), strict=True)
-
-
-def _split(items: list, workers: int, work: Work) -> Iterator[list]:
-    """Batches of neighbours that are about equally large; an item that is larger than others' batches is alone."""
-    share = sum(map(work.size, items)) / (ROUNDS * workers)
-    batch: list = []
-    for item in items:
-        if batch and (len(batch) == LARGEST or sum(map(work.size, batch)) + work.size(item) > share):
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch
 
 
 @contextmanager

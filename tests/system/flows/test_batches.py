@@ -18,7 +18,7 @@ from moving_scenes import clip, content, scene
 from projects import change_params, write_params
 from waiting import wait_for
 
-from amd.config import load_params
+from amd.config import Shard, load_params
 from amd.data.ingest.manifest import ingest, read_manifest
 from amd.data.pairs.write import ShardJob, shard_video, write_shards
 from amd.data.pool import Each, each_in_pool
@@ -32,6 +32,7 @@ from stages.fan_out import fan_out
 pytestmark = pytest.mark.usefixtures("prefect_server")
 DEADLY = "deadly"  # a video whose processes are killed
 TABLE, SHARDS = Path("data/manifest.parquet"), Path("data/shards")
+IN_BATCHES = partial(each_in_batches, "processes")
 
 
 @pytest.fixture(scope="module")
@@ -192,50 +193,40 @@ def test_pool_with_a_worker_killed(original: Path, project: Path, monkeypatch: p
     require_the_same(original)
 
 
-def complaint(call: Callable[[], object]) -> str:
-    with pytest.raises((UserError, OSError)) as error:
-        call()
-    return f"{error.type.__name__}: {error.value} {getattr(error.value, 'filename', '')}"
+def complaints(folder: Path, shard: Shard, rows: list[dict], before: Callable[[], object]) -> str:
+    """How sharding into a new folder ends, by processes and in batches alike."""
+    said = []
+    for each in (each_in_pool, IN_BATCHES):
+        shutil.rmtree(folder, ignore_errors=True)
+        before()
+        with pytest.raises((UserError, OSError)) as error:
+            write_shards(rows, folder, shard, None, each)
+        said.append((error.type.__name__, str(error.value), getattr(error.value, "filename", None)))
+    assert said[0] == said[1]
+    return f"{said[1][0]}: {said[1][1]}"
 
 
-def test_refusals_and_interruptions_are_those_of_processes(
-    original: Path, project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_refusals_and_interruptions_are_those_of_processes(original: Path, project: Path) -> None:
     shutil.copytree(original / "data", "data")
-    here = partial(each_in_batches, "processes")
-    shard = load_params(Path("params.yaml")).shard
-    rows = accepted()
-    for each in (each_in_pool, here):  # done already: nothing is started
-        assert write_shards(rows, SHARDS, shard, MotionSource(), each) == 0
-    assert not FOLDER.exists()
-    # What is written by one worker of a batch that another then is given is not done again.
-    times = {path: path.stat().st_mtime_ns for path in SHARDS.glob("*.tar")}
-    jobs = [ShardJob(row, SHARDS, shard, MotionSource()) for row in rows]
-    found = [receipt for _, receipt in here(shard_video, jobs, 1)]
-    assert {receipt.video_id for receipt in found} == {row["video_id"] for row in rows}
-    assert {path: path.stat().st_mtime_ns for path in SHARDS.glob("*.tar")} == times
-
-    with closing(here(shard_video, jobs, 1)) as outcomes:
-        next(outcomes)
-        assert len(list(FOLDER.iterdir())) == 1
-    assert not list(FOLDER.iterdir())
-    assert not batches(psutil.Process())
+    shard, rows, new = load_params(Path("params.yaml")).shard, accepted(), Path("new")
+    assert write_shards(rows, SHARDS, shard, MotionSource(), IN_BATCHES) == 0
+    assert not FOLDER.exists()  # done already: nothing is started
 
     with Path("videos/a.mp4").open("ab") as file:
         file.write(b"changed")
-    said = [
-        complaint(lambda each=each: write_shards(rows, Path("new"), shard, None, each)) for each in (each_in_pool, here)
-    ]
-    assert said[0] == said[1]
-    assert said[0].startswith("UserError: videos/a.mp4: not as ingested any more (1 of 3 videos)")
+    line = complaints(new, shard, rows, lambda: None)
+    assert line.startswith("UserError: videos/a.mp4: not as ingested any more (1 of 3 videos)")
 
-    for path in Path("new").glob("videos/*"):
-        path.unlink()
-    Path("new/videos").rmdir()
-    Path("new/videos").touch()  # where receipts would go
-    said = [
-        complaint(lambda each=each: write_shards(rows[1:], Path("new"), shard, None, each))
-        for each in (each_in_pool, here)
-    ]
-    assert said[0] == said[1]
-    assert said[0].startswith("FileExistsError: ")
+    times = {path: path.stat().st_mtime_ns for path in new.glob("*.tar")}
+    with closing(IN_BATCHES(shard_video, [ShardJob(row, new, shard) for row in rows], 1)) as outcomes:
+        assert next(outcomes)[1].video_id == rows[0]["video_id"]
+        assert len(list(FOLDER.iterdir())) == 1
+    assert times == {path: path.stat().st_mtime_ns for path in new.glob("*.tar")}  # another try does no video again
+    assert not list(FOLDER.iterdir())
+    assert not batches(psutil.Process())
+
+    def block() -> None:
+        new.mkdir()
+        (new / "videos").touch()  # where receipts would go
+
+    assert complaints(new, shard, rows[1:2], block).startswith("NotADirectoryError: ")
