@@ -29,7 +29,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, TypeAlias
 
-import torch
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -42,9 +41,8 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from amd.config.pipeline import Runner
 from amd.runtime.errors import UserError
-from amd.runtime.logs import PIPELINE_VARIABLE, STAGE_VARIABLE
+from amd.runtime.logs import PIPELINE_VARIABLE, RUN_VARIABLE, STAGE_VARIABLE
 from amd.runtime.processes import Programs
-from amd.runtime.tracking import RUN_VARIABLE
 from flows.tasks import retried, run_program
 
 GRACE_S = 10.0
@@ -149,7 +147,7 @@ def run_in_pool(
 ) -> State:
     """One job, by a worker of the pool in the project's folder."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = share(index, threads, devices()) | {name: told[name] for name in TOLD if name in told}
+    environment = _environment(program, threads, index, {name: told[name] for name in TOLD if name in told})
     with Programs(GRACE_S) as programs:
         return run_program(programs, command(program, arguments), log, timeout_s, limit, env=environment)
 
@@ -161,6 +159,8 @@ def command(program: Program, arguments: dict[str, str]) -> tuple[str, ...]:
 
 def devices() -> list[str]:
     """The CUDA devices of this machine that may be used, as CUDA_VISIBLE_DEVICES names them."""
+    import torch  # here: it takes a second, and batches of videos have no use for a GPU
+
     count = torch.cuda.device_count()
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     return allowed.split(",")[:count] if allowed else [str(index) for index in range(count)]
@@ -173,8 +173,12 @@ def share(index: int, threads: int, visible: Row[str]) -> dict[str, str]:
     return {**os.environ, **limits, **device}
 
 
+def _environment(program: Program, threads: int, index: int, told: dict[str, str]) -> dict[str, str]:
+    return share(index, threads, devices() if program == "adapt_video" else []) | told
+
+
 def _run_here(programs: Programs, job: Job, told: dict[str, str] | None = None) -> State:
-    environment = share(job.index, job.threads, devices()) | (told or {})
+    environment = _environment(job.program, job.threads, job.index, told or {})
     options = {"env": environment, "cwd": job.project}
     words = command(job.program, job.arguments)
     return run_program(programs, words, job.project / job.log, job.timeout_s, job.limit, **options)

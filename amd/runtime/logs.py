@@ -27,6 +27,7 @@ from amd.runtime.files import file_lock
 from amd.runtime.processes import dvc_process, environment, identity
 
 PIPELINE_VARIABLE = "AMD_RUN_ID"
+RUN_VARIABLE = "AMD_MLFLOW_RUN"  # tells a child process which run to log to (amd.runtime.tracking)
 STAGE_VARIABLE = "AMD_STAGE"  # tells a child process in which stage it works
 EVENTS = Path(".amd/logs/events.jsonl")
 MAX_BYTES = 8 << 20  # of one file

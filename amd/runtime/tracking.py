@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from amd.runtime.errors import UserError
 from amd.runtime.files import atomic_path, file_lock
 from amd.runtime.lineage import SHORT, git_tags, source_tags, version_tags
-from amd.runtime.logs import run_id
+from amd.runtime.logs import RUN_VARIABLE, run_id
 from amd.runtime.processes import environment, identity, is_alive, is_of_this_machine
 from amd.runtime.store import (
     EXPERIMENT,
@@ -44,7 +44,6 @@ from amd.runtime.store import (
 PIPELINE_TAG = "amd.pipeline"
 STAGE_TAG = "amd.stage"
 PROCESS_TAG = "amd.process"  # who will end a run, as amd.runtime.processes.identity
-RUN_VARIABLE = "AMD_MLFLOW_RUN"  # tells a child process which run to log to
 BATCH = 100  # parameters or tags that MLflow takes at once
 FLUSHED = "(raised as a result of"  # SQLAlchemy's words before the reason, of a write that it chose the time of
 LINEAGE_NAME = "lineage.json"  # artifact of a stage's run: a hash of every input and output of the pipeline

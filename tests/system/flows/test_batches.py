@@ -1,5 +1,8 @@
 """Ingest and shard by Dask's workers and by those of a Prefect pool, one killed in mid-batch: the same bytes."""
 
+from flows import settings  # noqa: F401 - before Prefect
+
+# isort: split
 import os
 import shutil
 import subprocess
@@ -15,6 +18,9 @@ import psutil
 import pytest
 from adapt_project import copy_project
 from moving_scenes import clip, content, scene
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.settings import PREFECT_API_URL
 from projects import change_params, write_params
 from waiting import wait_for
 
@@ -37,11 +43,11 @@ IN_BATCHES = partial(each_in_batches, "processes")
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose four videos were ingested and sharded, with evidence, by processes of this machine."""
+    """A project whose three videos were ingested and sharded, with evidence, by processes of this machine."""
     project = tmp_path_factory.mktemp("original")
     videos = project / "videos"
     videos.mkdir()
-    for number, name in enumerate(("a", "b", "c")):
+    for number, name in enumerate(("a", "b")):
         clip(videos, name, scene(number, 3 + number, 5 + number))
     clip(videos, DEADLY, scene(7, 0, 600))
     objective = {"view_synthesis": 1.0, "evidence": 1.0}
@@ -62,12 +68,19 @@ def project(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def prepare(each: Each) -> None:
-    """What the stages ingest and shard do in the current folder, while the deadly video's processes die."""
+    """What the stages ingest and shard do in the current folder."""
+    ingest_videos(each)
+    shard_videos(each)
+
+
+def ingest_videos(each: Each) -> None:
     params = load_params(Path("params.yaml"))
     with deadly(psutil.Process()):
-        rows = ingest(Path("videos"), params.ingest, params.shard, each=each)
-        write_table(TABLE, MANIFEST, rows)
-        write_shards(accepted(), SHARDS, params.shard, MotionSource(), each)
+        write_table(TABLE, MANIFEST, ingest(Path("videos"), params.ingest, params.shard, each=each))
+
+
+def shard_videos(each: Each) -> None:
+    write_shards(accepted(), SHARDS, load_params(Path("params.yaml")).shard, MotionSource(), each)
 
 
 def accepted() -> list[dict]:
@@ -113,49 +126,35 @@ def batches(below: psutil.Process) -> list[psutil.Process]:
 def require_the_same(original: Path) -> None:
     assert TABLE.read_bytes() == (original / TABLE).read_bytes()
     assert content(SHARDS) == content(original / SHARDS)
-    assert names(accepted()) == ["a", "b", "c"]
+    assert names(accepted()) == ["a", "b"]
     (lost,) = (row for row in read_manifest(TABLE) if row["status"] == "rejected")
     assert (names([lost]), lost["reason"][:16]) == ([DEADLY], "its process died")
     assert not list(FOLDER.iterdir())
     assert not [log for name in ("ingest", "shard") for log in (LOGS / name).iterdir()]
 
 
-@contextmanager
-def stage(name: str) -> Iterator[subprocess.Popen]:
-    """A stage as DVC runs it, with the servers of the test."""
-    from prefect.settings import PREFECT_API_URL
-
-    words, places = [sys.executable, "-m", f"stages.{name}"], {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
-    process = subprocess.Popen(words, env=os.environ | places, stderr=subprocess.PIPE, text=True)
-    try:
-        with deadly(psutil.Process(process.pid)):
-            yield process
-    finally:
-        process.kill()
-
-
-def test_stages_by_dask_with_a_worker_killed_in_each(original: Path, project: Path) -> None:
-    pytest.importorskip("prefect_dask", reason="the extra `scale` is not installed")
+def test_stages_by_a_cluster_with_a_worker_killed_in_each(original: Path, project: Path) -> None:
+    """Every video a batch. The stages are run as DVC does, and are told of the cluster as the documentation says."""
+    distributed = pytest.importorskip("distributed", reason="the extra `scale` is not installed")
     change_params(Path("params.yaml"), ingest={"runner": "dask"}, shard={"runner": "dask"})
-    for name in ("ingest", "shard"):
-        with stage(name) as process:
-            running = psutil.Process(process.pid)
-            wait_for(lambda below=running: len(batches(below)) == 2, 120)
-            workers = [program.parent() for program in batches(running)]
-            assert len({worker.pid for worker in workers} - {process.pid}) == 2
+    options = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+    with distributed.LocalCluster(n_workers=2, **options) as cluster, deadly(psutil.Process()):
+        places = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "DASK_SCHEDULER_ADDRESS": cluster.scheduler_address}
+        for name in ("ingest", "shard"):
+            words = [sys.executable, "-m", f"stages.{name}"]
+            stage = subprocess.Popen(words, env=os.environ | places, stderr=subprocess.PIPE, text=True)
+            wait_for(lambda: len(batches(psutil.Process())) == 2, 120)
+            workers = [program.parent() for program in batches(psutil.Process())]
+            assert len({worker.pid for worker in workers} - {stage.pid}) == 2
             workers[0].kill()
-            message = process.communicate(timeout=240)[1]
-        assert process.returncode == 0, message
+            message = stage.communicate(timeout=240)[1]
+            assert stage.returncode == 0, message
     require_the_same(original)
 
 
 @contextmanager
 def pool_of(project: Path, workers: int) -> Iterator[list[psutil.Process]]:
     """Workers of the pool `amd` that take one run at a time, with the deployment as prefect.yaml declares it."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.settings import PREFECT_API_URL
-
     flow, name = DEPLOYMENT.split("/")
     entrypoint = f"{run_in_pool.__module__}.run_in_pool"
     steps = [{"prefect.deployments.steps.set_working_directory": {"directory": str(project)}}]
@@ -176,19 +175,22 @@ def pool_of(project: Path, workers: int) -> Iterator[list[psutil.Process]]:
 
 
 def test_pool_with_a_worker_killed(original: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is gone: the worker, the run and its program, of which nobody tells the server."""
+    """All videos in one batch; then a machine that is gone: worker, run and program, and nobody tells the server."""
     monkeypatch.setattr("flows.batches.LOST_S", 20.0)
+    monkeypatch.setattr("flows.batch_work.ROUNDS", 1)
+    change_params(Path("params.yaml"), ingest={"workers": 1}, shard={"workers": 1})
 
     def kill_one(workers: list[psutil.Process]) -> None:
-        wait_for(lambda: all(batches(worker) for worker in workers), 120)
-        below = workers[0].children(recursive=True)
-        for process in (workers[0], *below):
+        wait_for(lambda: any(batches(worker) for worker in workers), 120)
+        worker = next(worker for worker in workers if batches(worker))
+        for process in (worker, *worker.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
     with pool_of(project, 2) as workers, ThreadPoolExecutor(1) as thread:
+        ingest_videos(fan_out("pool"))
         killed = thread.submit(kill_one, workers)
-        prepare(fan_out("pool"))
+        shard_videos(fan_out("pool"))
         killed.result()
     require_the_same(original)
 
@@ -215,7 +217,7 @@ def test_refusals_and_interruptions_are_those_of_processes(original: Path, proje
     with Path("videos/a.mp4").open("ab") as file:
         file.write(b"changed")
     line = complaints(new, shard, rows, lambda: None)
-    assert line.startswith("UserError: videos/a.mp4: not as ingested any more (1 of 3 videos)")
+    assert line.startswith("UserError: videos/a.mp4: not as ingested any more (1 of 2 videos)")
 
     times = {path: path.stat().st_mtime_ns for path in new.glob("*.tar")}
     with closing(IN_BATCHES(shard_video, [ShardJob(row, new, shard) for row in rows], 1)) as outcomes:
