@@ -15,9 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from prefect.states import State
-
 from amd.config.pipeline import Runner
+from amd.runtime.errors import UserError
 from flows.batch_work import WORKS, Work, read_results, split, write_items
 from flows.runners import Job, run_jobs
 from flows.server import prefect_server
@@ -28,27 +27,34 @@ RETRIES = 2  # of a batch whose program or worker is lost
 LOST_S = 120.0  # without a sign of life; file systems between machines tell of changes within 60 s
 
 
-class BatchFailed(Exception):
-    """The program of a batch did not end well, however often it was tried; nothing is known of its videos."""
-
-
 def each_in_batches(
     runner: Runner, work: Callable[[Any], Any], items: Iterable[Any], workers: int
 ) -> Generator[tuple[Any, Any], None, None]:
     """As each_in_pool, with at most `workers` batches of items at once, where `runner` says; `work` is one of WORKS.
 
-    The exception of an item may be BatchFailed, too. One call for a work at a time (stages hold a lock). Without
-    items nothing is started. Raises UserError where the runner or its servers are not there.
+    One call for a work at a time (stages hold a lock). Without items nothing is started. Raises UserError where the
+    runner or its servers are not there, and, when all others were yielded, for batches whose program did not end well
+    however often it was tried: nothing is known of their videos.
     """
     name, kind = next((name, kind) for name, kind in WORKS.items() if kind.do is work)
     batches = list(split(list(items), workers, kind))
     if not batches:
         return
+    failed = []
     with prefect_server(), _folder(name) as folder:
         jobs = (_job(name, kind, number, batch, folder) for number, batch in enumerate(batches))
         with closing(run_jobs(jobs, runner, workers, RETRIES, ahead=workers)) as ended:
             for job, state in ended:
-                yield from zip(batches[job.index], _outcomes(job, state, kind, len(batches[job.index])), strict=True)
+                results = Path(job.arguments["results"])
+                if state.is_completed() and results.is_file():
+                    yield from zip(batches[job.index], read_results(results, kind), strict=True)
+                    job.log.unlink(missing_ok=True)
+                else:
+                    failed.append(f"{state.message} (log: {job.log})")
+                for path in (results, Path(job.arguments["items"])):
+                    path.unlink(missing_ok=True)
+    if failed:
+        raise UserError(f"{name}: {len(failed)} of {len(batches)} batches failed, the others are kept: {failed[0]}")
 
 
 @contextmanager
@@ -77,16 +83,3 @@ def _job(name: str, work: Work, number: int, batch: list, folder: Path) -> Job:
         pulse=items,
         patience_s=LOST_S,
     )
-
-
-def _outcomes(job: Job, state: State, work: Work, count: int) -> list[Any]:
-    """What every item of a batch gave; removes the batch's files."""
-    results = Path(job.arguments["results"])
-    if state.is_completed() and results.is_file():
-        found = read_results(results, work)
-        job.log.unlink(missing_ok=True)
-    else:
-        found = [BatchFailed(f"{state.message}; log: {job.log}")] * count
-    for path in (results, Path(job.arguments["items"])):
-        path.unlink(missing_ok=True)
-    return found

@@ -51,13 +51,15 @@ def ingest(
     for video_id in originals.values():
         if not memory.recall(rows[video_id]):
             jobs.append((sources[video_id], Limits.of(ingest, shard)))
-    with closing(each(examine_job, jobs, ingest.workers)) as outcomes:
-        for (source, _), outcome in progress(outcomes, "ingest", total=len(jobs), unit="videos"):
-            row = rows[source.video_id]
-            row |= rejected(_failure(outcome)) if isinstance(outcome, Exception) else outcome
-            if not isinstance(outcome, Exception):
-                memory.keep(row)
-    memory.save()
+    try:
+        with closing(each(examine_job, jobs, ingest.workers)) as outcomes:
+            for (source, _), outcome in progress(outcomes, "ingest", total=len(jobs), unit="videos"):
+                row = rows[source.video_id]
+                row |= rejected(_failure(outcome)) if isinstance(outcome, Exception) else outcome
+                if not isinstance(outcome, Exception):
+                    memory.keep(row)
+    finally:
+        memory.save()
     for row in rows.values():
         _mark_copy(row, rows[originals.get(row["sha256"], row["video_id"])])
     return list(rows.values())

@@ -28,7 +28,7 @@ from amd.config import Shard, load_params
 from amd.data.ingest.manifest import ingest, read_manifest
 from amd.data.pairs.write import ShardJob, shard_video, write_shards
 from amd.data.pool import Each, each_in_pool
-from amd.data.tables import MANIFEST, write_table
+from amd.data.tables import MANIFEST, read_table, write_table
 from amd.motion.source import MotionSource
 from amd.runtime.errors import UserError
 from flows.batches import FOLDER, LOGS, each_in_batches
@@ -208,7 +208,14 @@ def complaints(folder: Path, shard: Shard, rows: list[dict], before: Callable[[]
     return f"{said[1][0]}: {said[1][1]}"
 
 
-def test_refusals_and_interruptions_are_those_of_processes(original: Path, project: Path) -> None:
+def kill_a_program() -> None:
+    wait_for(lambda: bool(batches(psutil.Process())), 60)
+    batches(psutil.Process())[0].kill()
+
+
+def test_refusals_and_interruptions_are_those_of_processes(
+    original: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(original / "data", "data")
     shard, rows, new = load_params(Path("params.yaml")).shard, accepted(), Path("new")
     assert write_shards(rows, SHARDS, shard, MotionSource(), IN_BATCHES) == 0
@@ -226,6 +233,20 @@ def test_refusals_and_interruptions_are_those_of_processes(original: Path, proje
     assert times == {path: path.stat().st_mtime_ns for path in new.glob("*.tar")}  # another try does no video again
     assert not list(FOLDER.iterdir())
     assert not batches(psutil.Process())
+
+    Path(f"videos/{DEADLY}.mp4").unlink()
+    monkeypatch.setattr("flows.batches.RETRIES", 0)
+    params, memory = load_params(Path("params.yaml")), Path("memory.parquet")
+    bring = lambda: ingest(Path("videos"), params.ingest, params.shard, memory, each=IN_BATCHES)
+    with ThreadPoolExecutor(1) as thread:
+        killed = thread.submit(kill_a_program)
+        with pytest.raises(UserError, match=r"^ingest: 1 of 2 batches failed, the others are kept: ended by SIGKILL"):
+            bring()
+        killed.result()
+    assert [len(log.read_text().splitlines()) for log in (LOGS / "ingest").iterdir()] == [1]
+    (kept,) = read_table(memory, MANIFEST)
+    assert kept["status"] == "accepted"
+    assert [row["status"] for row in bring()] == ["accepted"] * 2
 
     def block() -> None:
         new.mkdir()
