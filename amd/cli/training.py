@@ -74,6 +74,12 @@ def _parameters(out: Path, given: Path | None, videos: Path) -> "Params":
     tree["data"]["videos"] = str(videos)
     YAML().dump(tree, text)
     params = parse_params(text.getvalue(), str(source or "profile own"))
+    for name, runner in (("ingest", params.ingest.runner), ("shard", params.shard.runner)):
+        if runner != "processes":
+            raise UserError(
+                f"{source}: {name}.runner is {runner!r}; `amd train` works on this machine alone: set processes, or use "
+                "the pipeline (dvc repro)"
+            )
     write_text(place, text.getvalue())
     return params
 

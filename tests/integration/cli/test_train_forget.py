@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from commands import refused
 from moving_scenes import HEIGHT, WIDTH, clip, scene
 from projects import write_params
 
@@ -60,6 +61,13 @@ def test_it_ends_with_a_model_and_does_nothing_twice(folder, monkeypatch):
     assert version.tags["data.videos"] == "2"
     assert connect().get_registered_model("amd").aliases.keys() == {"champion"}
     assert "the first champion: finite loss, and nothing else to judge it by" in version.tags["gate.reason"]
+
+
+def test_runners_of_the_pipeline_are_refused(folder, capsys):
+    write_params(folder / "dask.yaml", TINY | {"shard": TINY["shard"] | {"runner": "dask"}}, base=profile_text("own"))
+    words = ["train", str(folder / "videos"), "--out", str(folder / "other"), "--params", str(folder / "dask.yaml")]
+    assert "dask.yaml: shard.runner is 'dask'; `amd train` works on this machine alone" in refused(capsys, main, words)
+    assert not (folder / "other/params.yaml").exists()
 
 
 def test_of_six_videos_two_are_held_out_and_judge_the_model(folder, tmp_path, monkeypatch, capsys):
