@@ -77,8 +77,8 @@ def _parameters(out: Path, given: Path | None, videos: Path) -> "Params":
     for name, runner in (("ingest", params.ingest.runner), ("shard", params.shard.runner)):
         if runner != "processes":
             raise UserError(
-                f"{source}: {name}.runner is {runner!r}; `amd train` works on this machine alone: set processes, or use "
-                "the pipeline (dvc repro)"
+                f"{source}: {name}.runner is {runner!r}; `amd train` works on this machine alone: set processes, or "
+                "use the pipeline (dvc repro)"
             )
     write_text(place, text.getvalue())
     return params
