@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from amd.models.appearance import MEAN, STD, ConvBlock
 from amd.models.checkpoint import STRICT, ShortEdge
 from amd.models.inference import network_input
-from amd.models.resnet import initialise, make_backbone
+from amd.models.resnet import draw_weights, initialise, make_backbone
 
 CHANNELS = 64  # of an embedding (4.2)
 
@@ -52,8 +52,8 @@ class EmbeddingNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         initialise(self)
-        last = cast(nn.Conv2d, self.embedding[-1])
-        nn.init.normal_(last.weight, std=0.01)  # starts with all pixels near, where eq. 1 has a slope
+        # Starts with all pixels near, where eq. 1 has a slope.
+        draw_weights(cast(nn.Conv2d, self.embedding[-1]), std=0.01)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
 
     def _head(self, outputs: int) -> nn.Sequential:

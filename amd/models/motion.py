@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amd.models.cost_volume import REACH, cost_volume
-from amd.models.resnet import initialise
+from amd.models.resnet import draw_weights, initialise
 from amd.models.segment_flow import compose, pool_per_segment, resize_masks
 from amd.models.warp import warp
 
@@ -95,7 +95,7 @@ class MotionPathway(nn.Module):
         self.reduce = nn.ModuleList(LeakyConv(channels, widths.reduced, 1) for channels in widths.pyramid[:1:-1])
         self.estimator = FlowEstimator(widths)
         initialise(self)
-        nn.init.normal_(cast(nn.Conv2d, self.estimator.readout[-1]).weight, std=0.01)  # start near no motion
+        draw_weights(cast(nn.Conv2d, self.estimator.readout[-1]), std=0.01)  # start near no motion
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Features from coarse (1/64) to fine (1/4)."""

@@ -215,9 +215,22 @@ def initialise(module: nn.Module) -> None:
     """He initialisation of every convolution, seeded by torch's global generator."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            draw_weights(layer)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
             torch.nn.init.zeros_(layer.bias)
+
+
+def draw_weights(layer: nn.Conv2d, std: float | None = None) -> None:
+    """Normal weights of standard deviation `std`, else He's.
+
+    None on the device meta, where torch would import its compiler to draw no number, in more than a second.
+    """
+    if layer.weight.is_meta:
+        return
+    if std is None:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    else:
+        nn.init.normal_(layer.weight, std=std)

@@ -81,7 +81,7 @@ def absent(findings: Findings) -> dict[str, str]:
     """What has no section in this page, and what would make one."""
     parts = {
         "Data": (findings.manifest or findings.pairs, "data/manifest.parquet and data/shards/pairs.parquet"),
-        "Training": (training_view(findings), "metrics/pretrain.json"),
+        "Training": ((findings.pretrain or {}).get("curve"), "metrics/pretrain.json"),
         "Segments": (findings.objectness, "metrics/objectness.json"),
         "Scores": (findings.vos, "metrics/vos.json"),
         "Sequences": (findings.sequences, "; ".join(findings.problems) or PICTURED),
