@@ -9,7 +9,7 @@ from pathlib import Path
 from amd.config import Params
 from amd.runtime.files import read_json
 from amd.runtime.tracking import Run
-from amd.training.pretrain import made_from
+from amd.training.launching import made_from
 from stages import run_stage
 from stages.start import read_start
 from stages.trainings import run_training, start_file

@@ -15,7 +15,7 @@ from amd.config import Params
 from amd.runtime.files import read_json, write_text
 from amd.runtime.tracking import Run
 from amd.training.choosing import store_object
-from amd.training.pretrain import made_from
+from amd.training.launching import made_from
 from stages import run_stage
 from stages.pretrain import INDEX
 from stages.trainings import run_training

@@ -118,8 +118,7 @@ def _shard(rows: list[dict], params: "Params", out: Path) -> None:
 
 
 def _pretrain(params: "Params", out: Path) -> None:
-    from amd.training.launching import run_training
-    from amd.training.pretrain import made_from
+    from amd.training.launching import made_from, run_training
 
     start = params.pretrain.start
     if start is not None and not Path(start).is_file():

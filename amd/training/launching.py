@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from amd.config import Params
-from amd.runtime.files import run_lock
+from amd.data.ingest.held_out import JUDGES, held_out
+from amd.runtime.files import run_lock, sha256
 from amd.runtime.processes import program_group
 from amd.runtime.receipts import fingerprint
 
@@ -46,6 +47,13 @@ def run_training(
             sys.exit(status)
         then()
         shutil.rmtree(state, ignore_errors=True)
+
+
+def made_from(params: Params, index: Path, start: Path | None = None, manifest: Path | None = None) -> list:
+    """What a pretraining is made from, as plain data: parameters, shards, first weights, and the videos that end it."""
+    judges = [row["sha256"] for row in held_out(manifest, JUDGES)] if manifest and params.pretrain.patience else []
+    sections = [params.model.model_dump(), params.pretrain.model_dump()]
+    return [*sections, sha256(index), start and sha256(start), [params.predict.short_edge, *judges] if judges else None]
 
 
 def launch(module: str, arguments: Sequence[str], processes: int) -> int:

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from amd.data.ingest.held_out import held_out
+from amd.data.ingest.held_out import JUDGES, held_out
 from amd.models.amd import AMD
 from amd.motion.footage import Footage, agreement, footage, middle_of, object_on_grid
 from amd.motion.source import MotionSource
 from amd.runtime.errors import UserError
 
-VIDEOS = 12  # at most
 STRIDE = 4  # of a video's frames every which is looked at
 
 
@@ -25,7 +24,7 @@ class LeftOut:
     """Mean agreement of a model's object masks with the motion evidence of held-out videos, from 0 to 1."""
 
     def __init__(self, manifest: Path, segment: int, short_edge: int | None) -> None:
-        self.rows = held_out(manifest, VIDEOS)
+        self.rows = held_out(manifest, JUDGES)
         self.segment, self.short_edge = segment, short_edge
 
     def __call__(self, objective: nn.Module) -> float:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from amd.config import Params, Pretrain
 from amd.config.pipeline import Objective
-from amd.data.ingest.held_out import held_out
 from amd.data.pairs.evidence import STEPS
 from amd.data.pairs.read import Batch, PairReader, to_float
 from amd.data.pairs.transforms import PairTransform
@@ -22,11 +21,10 @@ from amd.data.tables import INDEX, read_table
 from amd.models.amd import AMD, Architecture
 from amd.models.checkpoint import ModelInfo, fill
 from amd.models.loading import open_as
-from amd.runtime.files import sha256
 from amd.training.changes import Changes, change
 from amd.training.distributed import Process
 from amd.training.keeping import Keeping
-from amd.training.left_out import VIDEOS, LeftOut
+from amd.training.left_out import LeftOut
 from amd.training.objective import OBJECT, Prediction, objective, predict
 from amd.training.objective import Batch as Known
 from amd.training.pictures import training_picture
@@ -128,13 +126,6 @@ def pretraining(
         pictures_every=settings.pictures_every,
         keeping=_keeping(params, segment, left_out),
     )
-
-
-def made_from(params: Params, index: Path, start: Path | None = None, manifest: Path | None = None) -> list:
-    """What a pretraining is made from, as plain data: parameters, shards, first weights, and the videos that end it."""
-    judges = [row["sha256"] for row in held_out(manifest, VIDEOS)] if manifest and params.pretrain.patience else []
-    sections = [params.model.model_dump(), params.pretrain.model_dump()]
-    return [*sections, sha256(index), start and sha256(start), [params.predict.short_edge, *judges] if judges else None]
 
 
 def _keeping(params: Params, segment: int, left_out: Path | None) -> Keeping | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from amd.data.tables import HELD_OUT, MANIFEST, read_table
 
 LEAST = 2  # of one video nothing can be said
+JUDGES = 12  # videos at most that say when a training ends
 ENOUGH = 6  # accepted videos, below which all are trained on
 DIGITS = 8  # of a SHA-256 that are compared with the share
 

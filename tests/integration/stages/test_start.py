@@ -14,7 +14,8 @@ from amd.models.loading import open_model
 from amd.runtime.errors import UserError
 from amd.runtime.receipts import fingerprint
 from amd.training.distributed import Process
-from amd.training.pretrain import made_from, pretraining
+from amd.training.launching import made_from
+from amd.training.pretrain import pretraining
 from amd.training.task import run_task
 from stages.pretrain import INDEX
 from stages.trainings import start_file
