@@ -27,7 +27,7 @@ from amd.runtime.files import run_lock, sha256, write_json
 from amd.runtime.logs import event, run_id
 from amd.runtime.progress import progress
 from amd.runtime.tracking import Run, attached_run
-from flows.runners import GRACE_S, Job, run_jobs
+from flows.runners import GRACE_S, Job, prepared, run_jobs
 from flows.server import prefect_server
 from stages import run_stage
 from stages.receipts import ADAPTED, discard_others, origin, read_receipt
@@ -41,7 +41,7 @@ METRICS = Path("metrics/adapt.json")
 def main(params: Params, run: Run) -> None:
     """The stage's body; being told to end is an interruption like any other."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with run_lock(".amd/locks/adapt", "adapt"), prefect_server():
+    with run_lock(".amd/locks/adapt", "adapt"), prepared(params.adapt), prefect_server():
         adapt_videos()
 
 

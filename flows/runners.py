@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from collections.abc import Sequence as Row
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -39,7 +40,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import Cancelling, Completed, Failed, State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from amd.config.pipeline import Runner
+from amd.config.pipeline import Adapt, Runner
 from amd.runtime.errors import UserError
 from amd.runtime.logs import PIPELINE_VARIABLE, RUN_VARIABLE, STAGE_VARIABLE
 from amd.runtime.processes import Programs
@@ -71,6 +72,8 @@ class Job:
     pulse: Path | None = None  # a file that the program touches as long as it lives
     patience_s: float = 0.0  # with a pool's run whose pulse is still, or, where there is no pulse, that has begun
 
+
+_prepared: ContextVar[Programs | None] = ContextVar("prepared", default=None)
 
 RunJob: TypeAlias = Callable[[Job], State]
 
@@ -115,6 +118,21 @@ def run_one(name: str, job: Job, run: RunJob) -> State:
 
 
 @contextmanager
+def prepared(limits: Adapt) -> Iterator[None]:
+    """The program of videos is imported while the body begins, where it runs on this machine: both take seconds."""
+    if limits.runner != "processes":
+        yield
+        return
+    with Programs(GRACE_S, PROGRAM) as programs:
+        programs.prepare(share(0, limits.threads, []), Path.cwd())  # every video is told of its device
+        before = _prepared.set(programs)
+        try:
+            yield
+        finally:
+            _prepared.reset(before)
+
+
+@contextmanager
 def open_runner(runner: Runner, workers: int) -> Iterator[tuple[TaskRunner, RunJob]]:
     """What runs the tasks, and what a task does with a job; what still runs is ended with the body."""
     if runner == "dask":
@@ -129,8 +147,9 @@ def open_runner(runner: Runner, workers: int) -> Iterator[tuple[TaskRunner, RunJ
             finally:
                 stopped.set()
     else:
+        made = _prepared.get() or Programs(GRACE_S, PROGRAM)
         # Left from below: programs end first, then the threads that wait for them.
-        with ThreadPoolTaskRunner(max_workers=workers) as tasks, Programs(GRACE_S, PROGRAM) as programs:
+        with ThreadPoolTaskRunner(max_workers=workers) as tasks, made as programs:
             yield tasks, partial(_run_here, programs)
 
 

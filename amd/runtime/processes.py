@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -101,6 +101,11 @@ class Programs:
 
     def __enter__(self) -> "Programs":
         return self
+
+    def prepare(self, environment: Mapping[str, str], folder: Path) -> None:
+        """Have the programs of `often` imported already, for runs of such an environment and folder."""
+        if self._zygote:
+            self._zygote.start(environment, folder)
 
     def __exit__(self, *_: object) -> None:
         with self._lock:

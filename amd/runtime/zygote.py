@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +38,7 @@ class Unserved(Exception):
 
 
 class Zygote:
-    """The process that forks runs of `python -m module`; it starts with the first, and ends with `end`."""
+    """The process that forks runs of `python -m module`; it starts with `start` or the first, and ends with `end`."""
 
     def __init__(self, module: str, grace_s: float) -> None:
         self.module = module
@@ -48,6 +48,15 @@ class Zygote:
         self._process: subprocess.Popen | None = None
         self._links: set[socket.socket] = set()
         self._ended = False
+
+    def start(self, environment: Mapping[str, str], folder: Path) -> None:
+        """Begin to import the module, as for a run of this environment and folder; without effect where there is none.
+
+        What else takes seconds can be done meanwhile.
+        """
+        with self._lock, suppress(OSError):
+            if self._process is None and not self._ended:
+                self._start(environment, folder)
 
     def end(self) -> None:
         """Ask every run to end, as by SIGTERM; `run` returns when it has."""
@@ -94,7 +103,7 @@ class Zygote:
             self._links.add(ours)
             return ours
 
-    def _start(self, environment: dict[str, str], folder: Path) -> None:
+    def _start(self, environment: Mapping[str, str], folder: Path) -> None:
         self._requests, theirs = _pair()
         os.close(os.pidfd_open(os.getpid()))  # OSError on kernels without, too
         with theirs:

@@ -58,13 +58,17 @@ def programs(folder: Path) -> Iterator[Programs]:
 
 def run(programs: Programs, folder: Path, *words: str, seconds: float = 60.0, **variables: str) -> tuple[int, str]:
     """Exit status and output of the program in `folder`."""
-    path = os.pathsep.join([str(folder), str(REPOSITORY)])
-    environment = {**os.environ, "PYTHONPATH": path, "IMPORTS": str(folder / "imports"), "WORD": "a", **variables}
+    environment = surroundings(folder) | variables
     with (folder / "log").open("w+") as log:
         options = {"stdout": log, "stderr": subprocess.STDOUT, "env": environment, "cwd": folder}
         status = programs.run([sys.executable, "-m", MODULE, *words], seconds, **options)
         log.seek(0)
         return status, log.read()
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(folder), str(REPOSITORY)])
+    return {**os.environ, "PYTHONPATH": path, "IMPORTS": str(folder / "imports"), "WORD": "a"}
 
 
 def imports(folder: Path) -> list[int]:
@@ -82,6 +86,24 @@ def test_runs_are_those_of_a_program_of_its_own(programs: Programs, folder: Path
             assert (status, said.splitlines()[-1]) == (1, "ValueError: wrong")
             assert run(chosen, folder, "killed")[0] == -signal.SIGKILL
         assert len(imports(folder)) == (6 if plain else 1)
+
+
+def test_a_program_is_imported_ahead_of_its_runs(programs: Programs, folder: Path) -> None:
+    programs.prepare(surroundings(folder), folder)
+    wait_for((folder / "imports").exists, 60)
+    assert run(programs, folder, "status", "3", WORD="b") == (3, f"status 3 b {folder.name}\n")
+    programs.prepare(surroundings(folder), folder)
+    assert len(imports(folder)) == 1
+
+
+def test_programs_prepared_in_vain_end_with_their_block(folder: Path) -> None:
+    with Programs(0.5, MODULE) as programs:
+        programs.prepare(surroundings(folder), folder)
+        wait_for(lambda: (folder / "imports").exists() and imports(folder), 60)
+        with programs:
+            pass
+    (zygote,) = imports(folder)
+    assert not psutil.pid_exists(zygote)
 
 
 def test_timeout_ends_the_whole_group_and_no_other(programs: Programs, folder: Path) -> None:
@@ -121,8 +143,7 @@ with Programs(9.0, {MODULE!r}) as programs, open("log", "w") as log:
     options = {{"stdout": log, "stderr": subprocess.STDOUT, "env": dict(os.environ), "cwd": os.getcwd()}}
     programs.run([sys.executable, "-m", {MODULE!r}, "long"], 300.0, **options)
 """
-    path = os.pathsep.join([str(folder), str(REPOSITORY)])
-    environment = {**os.environ, "PYTHONPATH": path, "IMPORTS": str(folder / "imports"), "WORD": "a"}
+    environment = surroundings(folder)
     process = subprocess.Popen([sys.executable, "-c", starter], env=environment, cwd=folder)
     try:
         wait_for((folder / "self").exists, 60)
