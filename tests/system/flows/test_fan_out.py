@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,7 +104,8 @@ def test_stage_that_is_ended_ends_its_programs_and_runs(project: Path) -> None:
     assert [run[0] for run in (adapt, first, second)] == ["adapt", "clip-0000", "clip-0001"]
     assert adapt[2] == parent[1]
     assert first[2] == second[2] == adapt[1]
-    assert (project / ".amd/prefect").is_dir()
+    with closing(sqlite3.connect(project / ".amd/prefect/prefect.db")) as database:  # of the stage's own server
+        assert database.execute("SELECT count(*) FROM flow_run").fetchone() == (1,)
 
 
 def test_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
