@@ -180,18 +180,20 @@ def test_pool_with_a_worker_killed(original: Path, project: Path, monkeypatch: p
     monkeypatch.setattr("flows.batch_work.ROUNDS", 1)
     change_params(Path("params.yaml"), ingest={"workers": 1}, shard={"workers": 1})
 
-    def kill_one(workers: list[psutil.Process]) -> None:
+    def kill_one(workers: list[psutil.Process]) -> psutil.Process:
         wait_for(lambda: any(batches(worker) for worker in workers), 120)
         worker = next(worker for worker in workers if batches(worker))
         for process in (worker, *worker.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        return worker
 
     with pool_of(project, 2) as workers, ThreadPoolExecutor(1) as thread:
         ingest_videos(fan_out("pool"))
         killed = thread.submit(kill_one, workers)
         shard_videos(fan_out("pool"))
-        killed.result()
+        living = [worker for worker in workers if worker.status() != psutil.STATUS_ZOMBIE]
+        assert {*workers} - {*living} == {killed.result()}  # the other one did its batch
     require_the_same(original)
 
 
